@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+// What every kernel file begins with: arguments, storage types, reductions.
+//
+// The host builds a file as this one followed by the file, with -D STORAGE=0|1|2 (f32, f16, bf16)
+// where the file uses IN or OUT. Arithmetic is float; 16-bit types are storage only.
+//
+// A tensor argument is two kernel arguments, its buffer and its offset in elements. An absent
+// tensor has the offset ABSENT and must not be read.
+
+#ifndef STORAGE
+    #define STORAGE 0
+#endif
+
+#if STORAGE == 0
+typedef float storage;
+#elif STORAGE == 1
+typedef half storage;
+#else
+typedef ushort storage;
+#endif
+
+#define ABSENT        0xFFFFFFFFFFFFFFFFul
+#define present(x)    (x##_offset != ABSENT)
+
+#define IN(x)         __global const storage *restrict x##_buffer, const ulong x##_offset
+#define OUT(x)        __global storage *restrict x##_buffer, const ulong x##_offset
+#define INOUT(x)      __global storage *x##_buffer, const ulong x##_offset
+#define IN_F32(x)     __global const float *restrict x##_buffer, const ulong x##_offset
+#define OUT_F32(x)    __global float *restrict x##_buffer, const ulong x##_offset
+#define INOUT_F32(x)  __global float *x##_buffer, const ulong x##_offset
+#define IN_I32(x)     __global const int *restrict x##_buffer, const ulong x##_offset
+#define OUT_I32(x)    __global int *restrict x##_buffer, const ulong x##_offset
+#define IN_U8(x)      __global const uchar *restrict x##_buffer, const ulong x##_offset
+#define OUT_U8(x)     __global uchar *restrict x##_buffer, const ulong x##_offset
+
+// Element i of a tensor of floats, ints or bytes, as it lies in memory.
+#define at(x, i)      x##_buffer[x##_offset + (i)]
+
+// Element i of a storage tensor, as float.
+#define load(x, i)     load_storage(x##_buffer, x##_offset + (i))
+#define store(x, i, v) store_storage(x##_buffer, x##_offset + (i), v)
+
+// A mask that is absent lets everything through.
+#define valid(mask, i) (!present(mask) || at(mask, i) != 0)
+
+inline float bf16_to_float(ushort bits)
+{
+    return as_float((uint)bits << 16);
+}
+
+// Rounds to nearest even; NaN stays NaN.
+inline ushort float_to_bf16(float value)
+{
+    const uint bits = as_uint(value);
+    const uint rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    return (ushort)(isnan(value) ? ((bits >> 16) | 0x40u) : rounded);
+}
+
+#if STORAGE == 0
+inline float load_storage(__global const float *p, size_t i) { return p[i]; }
+inline void store_storage(__global float *p, size_t i, float v) { p[i] = v; }
+#elif STORAGE == 1
+inline float load_storage(__global const half *p, size_t i) { return vload_half(i, p); }
+inline void store_storage(__global half *p, size_t i, float v) { vstore_half_rte(v, i, p); }
+#else
+inline float load_storage(__global const ushort *p, size_t i) { return bf16_to_float(p[i]); }
+inline void store_storage(__global ushort *p, size_t i, float v) { p[i] = float_to_bf16(v); }
+#endif
+
+// Sums one value per work-item over the work-group, in a fixed order. The group's size is a power
+// of two, scratch holds as many floats. Every work-item gets the sum; all must call it.
+inline float group_sum(float value, __local float *scratch)
+{
+    const size_t i = get_local_id(0);
+    scratch[i] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (size_t step = get_local_size(0) / 2; step > 0; step /= 2) {
+        if (i < step) scratch[i] += scratch[i + step];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    const float sum = scratch[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return sum;
+}
+
+// The largest value of a work-group, as group_sum. NaN is passed over unless all are NaN.
+inline float group_max(float value, __local float *scratch)
+{
+    const size_t i = get_local_id(0);
+    scratch[i] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (size_t step = get_local_size(0) / 2; step > 0; step /= 2) {
+        if (i < step) scratch[i] = fmax(scratch[i], scratch[i + step]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    const float largest = scratch[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return largest;
+}

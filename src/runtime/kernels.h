@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* Every kernel: X(constant, file in kernels/ without .cl, kernel function). One line adds one. */
+#ifndef COLT5_RUNTIME_KERNELS_H
+#define COLT5_RUNTIME_KERNELS_H
+
+#include <stddef.h>
+
+/* clang-format off */
+#define KERNEL_FILE_LIST(X) \
+    X(common) \
+    X(gather)
+
+#define KERNEL_LIST(X) \
+    X(GATHER, gather, gather)
+/* clang-format on */
+
+enum kernel_file {
+#define KERNEL_FILE_ENUM(file) KERNEL_FILE_##file,
+    KERNEL_FILE_LIST(KERNEL_FILE_ENUM)
+#undef KERNEL_FILE_ENUM
+        KERNEL_FILE_COUNT
+};
+
+enum kernel {
+#define KERNEL_ENUM(constant, file, function) KERNEL_##constant,
+    KERNEL_LIST(KERNEL_ENUM)
+#undef KERNEL_ENUM
+        KERNEL_COUNT
+};
+
+/* A kernel file embedded by the build: its lines joined, and its length. */
+struct kernel_source {
+    const char *name;
+    const char *const *lines; /* NULL ends */
+};
+
+/* Indexed by enum kernel_file; written by build-aux/embed.awk. */
+extern const struct kernel_source kernel_sources[KERNEL_FILE_COUNT];
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/launch.h"
+
+#include "runtime/context.h"
+#include "runtime/profile.h"
+
+/* Sets one argument of a list; a tensor takes two kernel arguments. */
+static cl_int set_argument(colt5_context *ctx, cl_kernel kernel, cl_uint *slot,
+                           const struct argument *argument)
+{
+    const cl_ulong absent = UINT64_MAX;
+    cl_int error;
+    switch (argument->kind) {
+    case ARGUMENT_TENSOR: {
+        const colt5_tensor *tensor = argument->tensor;
+        const cl_ulong offset = tensor ? tensor->offset : absent;
+        error = clSetKernelArg(kernel, (*slot)++, sizeof(cl_mem),
+                               tensor ? &tensor->buffer : &ctx->nothing);
+        if (error != CL_SUCCESS) return error;
+        return clSetKernelArg(kernel, (*slot)++, sizeof(offset), &offset);
+    }
+    case ARGUMENT_SIZE: {
+        const cl_ulong size = argument->size;
+        return clSetKernelArg(kernel, (*slot)++, sizeof(size), &size);
+    }
+    case ARGUMENT_INT: {
+        const cl_int integer = argument->integer;
+        return clSetKernelArg(kernel, (*slot)++, sizeof(integer), &integer);
+    }
+    case ARGUMENT_FLOAT: {
+        const cl_float real = argument->real;
+        return clSetKernelArg(kernel, (*slot)++, sizeof(real), &real);
+    }
+    case ARGUMENT_LOCAL:
+        return clSetKernelArg(kernel, (*slot)++, argument->size, NULL);
+    }
+    return CL_INVALID_VALUE;
+}
+
+static colt5_status set_arguments(colt5_context *ctx, cl_kernel kernel, const char *name,
+                                  struct arguments arguments)
+{
+    cl_uint slot = 0;
+    for (size_t i = 0; i < arguments.count; i++) {
+        const cl_int error = set_argument(ctx, kernel, &slot, &arguments.list[i]);
+        if (error != CL_SUCCESS)
+            return fail(ctx, COLT5_ERROR_OPENCL, "%s: clSetKernelArg %u: %s (%d)", name,
+                        (unsigned)slot, cl_error_name(error), (int)error);
+    }
+    return COLT5_OK;
+}
+
+static size_t round_up(size_t n, size_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+/*
+ * A work-group for a plain grid: along x, which is rounded up, then along y as far as y divides:
+ * kernels check x alone.
+ */
+static void choose_group(const struct grid *grid, size_t largest, size_t group[3])
+{
+    const size_t wanted = largest < 256 ? largest : 256;
+    group[0] = group[1] = group[2] = 1;
+    while (group[0] * 2 <= wanted && group[0] < grid->items[0]) group[0] *= 2;
+    while (group[0] * group[1] * 2 <= wanted && grid->items[1] % (group[1] * 2) == 0) group[1] *= 2;
+}
+
+static colt5_status enqueue(colt5_context *ctx, const struct built_kernel *built,
+                            const struct grid *grid)
+{
+    size_t global[3], group[3];
+    if (grid->group[0]) {
+        for (int i = 0; i < 3; i++) {
+            group[i] = grid->group[i];
+            global[i] = grid->items[i] * group[i];
+        }
+    } else {
+        choose_group(grid, built->largest_group, group);
+        for (int i = 0; i < 3; i++) global[i] = round_up(grid->items[i], group[i]);
+    }
+    const cl_int error = clEnqueueNDRangeKernel(ctx->queue, built->kernel, 3, NULL, global, group,
+                                                0, NULL, profile_slot(ctx, built->id));
+    return error == CL_SUCCESS
+               ? COLT5_OK
+               : fail_cl(ctx, kernel_name(built->id), "clEnqueueNDRangeKernel", error);
+}
+
+colt5_status launch(colt5_context *ctx, enum kernel id, const struct define *defines,
+                    struct grid grid, struct arguments arguments)
+{
+    if (grid.items[0] == 0 || grid.items[1] == 0 || grid.items[2] == 0) return COLT5_OK;
+    ctx->launches++;
+    if (ctx->planning) return COLT5_OK;
+    REQUIRE(ctx, !ctx->lost, COLT5_ERROR_LOST, "%s: the device was lost", kernel_name(id));
+    REQUIRE(ctx, !ctx->callbacks.cancel || !ctx->callbacks.cancel(ctx->callbacks.user),
+            COLT5_CANCELLED, "%s: cancelled", kernel_name(id));
+
+    struct built_kernel *built;
+    colt5_status status = program_kernel(ctx, id, defines, &built);
+    if (status == COLT5_OK) status = set_arguments(ctx, built->kernel, kernel_name(id), arguments);
+    return status == COLT5_OK ? enqueue(ctx, built, &grid) : status;
+}
+
+colt5_status group_size(colt5_context *ctx, enum kernel id, const struct define *defines,
+                        size_t wanted, size_t *group)
+{
+    size_t largest = ctx->info.largest_group;
+    if (!ctx->planning) {
+        struct built_kernel *built;
+        const colt5_status status = program_kernel(ctx, id, defines, &built);
+        if (status != COLT5_OK) return status;
+        if (built->largest_group < largest) largest = built->largest_group;
+    }
+    if (wanted < largest) largest = wanted;
+    for (*group = 1; *group * 2 <= largest;) *group *= 2;
+    return COLT5_OK;
+}
+
+void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes)
+{
+    ctx->flop += flop;
+    ctx->bytes += bytes;
+}
+
+bool device_is_cpu(const colt5_context *ctx)
+{
+    return ctx->info.kind == COLT5_DEVICE_CPU;
+}
+
+static size_t bytes_of(const colt5_tensor *tensor)
+{
+    return colt5_tensor_count(tensor) * colt5_type_size(tensor->type);
+}
+
+colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const colt5_tensor *to)
+{
+    const size_t size = colt5_type_size(from->type), bytes = bytes_of(from);
+    if (ctx->planning || bytes == 0) return COLT5_OK;
+    const cl_int error =
+        clEnqueueCopyBuffer(ctx->queue, from->buffer, to->buffer, from->offset * size,
+                            to->offset * size, bytes, 0, NULL, NULL);
+    return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "copy", "clEnqueueCopyBuffer", error);
+}
+
+colt5_status clear_tensor(colt5_context *ctx, const colt5_tensor *tensor)
+{
+    const cl_uchar zero = 0;
+    const size_t size = colt5_type_size(tensor->type), bytes = bytes_of(tensor);
+    if (ctx->planning || bytes == 0) return COLT5_OK;
+    const cl_int error = clEnqueueFillBuffer(ctx->queue, tensor->buffer, &zero, 1,
+                                             tensor->offset * size, bytes, 0, NULL, NULL);
+    return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "clear", "clEnqueueFillBuffer", error);
+}
+
+colt5_status upload_tensor(colt5_context *ctx, const void *values, const colt5_tensor *tensor)
+{
+    return ctx->planning ? COLT5_OK : colt5_tensor_write(ctx, tensor, values);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one door to the device's queue for kernels:
+ *
+ *     return launch(ctx, KERNEL_GATHER, DEFINES(STORAGE(x->type)), GRID(D, K, B),
+ *                   ARGS(TENSOR(x), TENSOR(index), TENSOR(y), SIZE(N), SIZE(K), SIZE(D)));
+ *
+ * An empty grid does nothing. The work-group of a GRID is chosen here; GROUPS fixes it, and the
+ * kernel must then accept the size group_size() gave.
+ */
+#ifndef COLT5_RUNTIME_LAUNCH_H
+#define COLT5_RUNTIME_LAUNCH_H
+
+#include <stdbool.h>
+
+#include "runtime/program.h"
+#include "runtime/status.h"
+
+enum argument_kind {
+    ARGUMENT_TENSOR, /* two kernel arguments: the buffer and, as ulong, the offset; see common.cl */
+    ARGUMENT_SIZE,   /* ulong */
+    ARGUMENT_INT,    /* int */
+    ARGUMENT_FLOAT,  /* float */
+    ARGUMENT_LOCAL   /* __local memory of so many bytes */
+};
+
+struct argument {
+    enum argument_kind kind;
+    const colt5_tensor *tensor; /* NULL: absent */
+    size_t size;
+    int integer;
+    float real;
+};
+
+struct arguments {
+    size_t count;
+    const struct argument *list;
+};
+
+struct grid {
+    size_t items[3]; /* work-items (GRID) or work-groups (GROUPS) */
+    size_t group[3]; /* work-group; 0: chosen by launch */
+};
+
+#define DEFINES(...) ((const struct define[]){__VA_ARGS__, {NULL, 0}})
+#define NO_DEFINES   ((const struct define[]){{NULL, 0}})
+#define DEFINE(n, v)                                                                               \
+    {                                                                                              \
+        n, (long)(v)                                                                               \
+    }
+#define STORAGE(type)                                                                              \
+    {                                                                                              \
+        "STORAGE", (long)(type)                                                                    \
+    }
+#define GRID(x, y, z)          ((struct grid){{(x), (y), (z)}, {0, 0, 0}})
+#define GROUPS(x, y, z, group) ((struct grid){{(x), (y), (z)}, {(group), 1, 1}})
+#define ARGS(...)                                                                                  \
+    ((struct arguments){sizeof((const struct argument[]){__VA_ARGS__}) / sizeof(struct argument),  \
+                        (const struct argument[]){__VA_ARGS__}})
+#define TENSOR(t)                                                                                  \
+    {                                                                                              \
+        .kind = ARGUMENT_TENSOR, .tensor = (t)                                                     \
+    }
+#define SIZE(n)                                                                                    \
+    {                                                                                              \
+        .kind = ARGUMENT_SIZE, .size = (n)                                                         \
+    }
+#define INT(n)                                                                                     \
+    {                                                                                              \
+        .kind = ARGUMENT_INT, .integer = (n)                                                       \
+    }
+#define FLOAT(v)                                                                                   \
+    {                                                                                              \
+        .kind = ARGUMENT_FLOAT, .real = (v)                                                        \
+    }
+#define LOCAL(bytes)                                                                               \
+    {                                                                                              \
+        .kind = ARGUMENT_LOCAL, .size = (bytes)                                                    \
+    }
+
+/* Enqueues a kernel. While the context plans, it only counts. */
+colt5_status launch(colt5_context *ctx, enum kernel id, const struct define *defines,
+                    struct grid grid, struct arguments arguments);
+
+/*
+ * A power of two for GROUPS: at most wanted, the device's largest, and what the kernel itself
+ * allows. While the context plans, at most wanted and the device's largest.
+ */
+colt5_status group_size(colt5_context *ctx, enum kernel id, const struct define *defines,
+                        size_t wanted, size_t *group);
+
+/* Counts work for the statistics: floating-point operations and bytes moved at the least. */
+void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes);
+
+/* True where the device is a CPU: kernels then take fewer, larger work-items. */
+bool device_is_cpu(const colt5_context *ctx);
+
+/* Device to device, within the queue; a no-op while planning. */
+colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const colt5_tensor *to);
+
+/* Sets every byte of a tensor to 0. */
+colt5_status clear_tensor(colt5_context *ctx, const colt5_tensor *tensor);
+
+/* Host values into a tensor, waited for; skipped while planning. For small tables. */
+colt5_status upload_tensor(colt5_context *ctx, const void *values, const colt5_tensor *tensor);
+
+#endif

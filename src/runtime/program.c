@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/context.h"
+#include "runtime/source.h"
+
+static const struct {
+    enum kernel_file file;
+    const char *function;
+} kernels[KERNEL_COUNT] = {
+#define ENTRY(constant, file, function) [KERNEL_##constant] = {KERNEL_FILE_##file, #function},
+    KERNEL_LIST(ENTRY)
+#undef ENTRY
+};
+
+const char *kernel_name(enum kernel id)
+{
+    return kernels[id].function;
+}
+
+static void write_options(const struct define *defines, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "-cl-std=CL1.2");
+    for (; defines->name && used < size; defines++)
+        used +=
+            (size_t)snprintf(text + used, size - used, " -D %s=%ld", defines->name, defines->value);
+}
+
+/* Room for one more entry of size bytes at the end of a growing array. */
+static bool grow(void **array, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) return true;
+    const size_t more = *capacity ? 2 * *capacity : 32;
+    void *grown = host_reallocate(*array, more * size);
+    if (!grown) return false;
+    *array = grown;
+    *capacity = more;
+    return true;
+}
+
+static colt5_status fail_build(colt5_context *ctx, cl_program program, const char *name,
+                               const char *options)
+{
+    char log[700] = "";
+    size_t size = 0;
+    clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    char *whole = host_allocate_zeroed(size + 1, 1);
+    if (whole) {
+        clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, size, whole, NULL);
+        say(ctx, "%s.cl does not build (%s):\n%s", name, options, whole);
+        snprintf(log, sizeof(log), "%s", whole);
+    }
+    host_release(whole);
+    return fail(ctx, COLT5_ERROR_BUILD, "%s.cl: clBuildProgram (%s): %s", name, options, log);
+}
+
+static colt5_status build_source(colt5_context *ctx, enum kernel_file file, const char *options,
+                                 const char *text, cl_program *program)
+{
+    const char *name = kernel_sources[file].name;
+    cl_int error;
+    *program = clCreateProgramWithSource(ctx->cl, 1, &text, NULL, &error);
+    if (!*program) return fail_cl(ctx, name, "clCreateProgramWithSource", error);
+    if (ctx->callbacks.progress)
+        ctx->callbacks.progress(ctx->callbacks.user, name, ctx->programs.program_count, 0);
+    error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
+    if (error == CL_SUCCESS) return COLT5_OK;
+    const colt5_status status = error == CL_BUILD_PROGRAM_FAILURE
+                                    ? fail_build(ctx, *program, name, options)
+                                    : fail_cl(ctx, name, "clBuildProgram", error);
+    clReleaseProgram(*program);
+    *program = NULL;
+    return status;
+}
+
+static colt5_status build_program(colt5_context *ctx, enum kernel_file file, const char *options,
+                                  cl_program *program)
+{
+    char *text;
+    colt5_status status = source_text(ctx, file, &text);
+    if (status != COLT5_OK) return status;
+    status = build_source(ctx, file, options, text, program);
+    host_release(text);
+    return status;
+}
+
+static colt5_status find_program(colt5_context *ctx, enum kernel_file file, const char *options,
+                                 cl_program *program)
+{
+    struct program_cache *cache = &ctx->programs;
+    for (size_t i = 0; i < cache->program_count; i++)
+        if (cache->programs[i].file == file && !strcmp(cache->programs[i].options, options)) {
+            *program = cache->programs[i].program;
+            return COLT5_OK;
+        }
+    char *copy = host_copy_text(options);
+    if (!copy || !grow((void **)&cache->programs, cache->program_count, &cache->program_capacity,
+                       sizeof(*cache->programs))) {
+        host_release(copy);
+        return fail(ctx, COLT5_ERROR_MEMORY, "program: no host memory");
+    }
+    const colt5_status status = build_program(ctx, file, options, program);
+    if (status != COLT5_OK) {
+        host_release(copy);
+        return status;
+    }
+    cache->programs[cache->program_count++] = (struct built_program){file, copy, *program};
+    return COLT5_OK;
+}
+
+static colt5_status make_kernel(colt5_context *ctx, enum kernel id, const char *options,
+                                struct built_kernel *built)
+{
+    cl_program program = NULL;
+    const colt5_status status = find_program(ctx, kernels[id].file, options, &program);
+    if (status != COLT5_OK) return status;
+    cl_int error;
+    built->id = id;
+    built->kernel = clCreateKernel(program, kernels[id].function, &error);
+    if (!built->kernel) return fail_cl(ctx, kernels[id].function, "clCreateKernel", error);
+    error = clGetKernelWorkGroupInfo(built->kernel, ctx->device, CL_KERNEL_WORK_GROUP_SIZE,
+                                     sizeof(built->largest_group), &built->largest_group, NULL);
+    if (error != CL_SUCCESS) built->largest_group = 1;
+    built->options = host_copy_text(options);
+    if (built->options) return COLT5_OK;
+    clReleaseKernel(built->kernel);
+    return fail(ctx, COLT5_ERROR_MEMORY, "program: no host memory");
+}
+
+colt5_status program_kernel(colt5_context *ctx, enum kernel id, const struct define *defines,
+                            struct built_kernel **kernel)
+{
+    struct program_cache *cache = &ctx->programs;
+    char options[256];
+    write_options(defines, options, sizeof(options));
+    for (size_t i = 0; i < cache->kernel_count; i++)
+        if (cache->kernels[i].id == id && !strcmp(cache->kernels[i].options, options)) {
+            *kernel = &cache->kernels[i];
+            return COLT5_OK;
+        }
+    if (!grow((void **)&cache->kernels, cache->kernel_count, &cache->kernel_capacity,
+              sizeof(*cache->kernels)))
+        return fail(ctx, COLT5_ERROR_MEMORY, "program: no host memory");
+    struct built_kernel built;
+    const colt5_status status = make_kernel(ctx, id, options, &built);
+    if (status != COLT5_OK) return status;
+    cache->kernels[cache->kernel_count] = built;
+    *kernel = &cache->kernels[cache->kernel_count++];
+    return COLT5_OK;
+}
+
+void program_cache_release(colt5_context *ctx)
+{
+    struct program_cache *cache = &ctx->programs;
+    for (size_t i = 0; i < cache->kernel_count; i++) {
+        clReleaseKernel(cache->kernels[i].kernel);
+        host_release(cache->kernels[i].options);
+    }
+    for (size_t i = 0; i < cache->program_count; i++) {
+        clReleaseProgram(cache->programs[i].program);
+        host_release(cache->programs[i].options);
+    }
+    host_release(cache->kernels);
+    host_release(cache->programs);
+    *cache = (struct program_cache){0};
+}
