@@ -56,3 +56,10 @@ AC_DEFUN([COLT5_COMPILER_WARNINGS], [
   AS_IF([test "$enable_werror" = yes], [WARNING_CFLAGS="$WARNING_CFLAGS -Werror"])
   AC_SUBST([WARNING_CFLAGS])
 ])
+
+# The parts of AC_INIT's version, for the header.
+AC_DEFUN([COLT5_VERSION_NUMBERS], [
+  AC_SUBST([COLT5_VERSION_MAJOR], [m4_argn([1], m4_unquote(m4_split(AC_PACKAGE_VERSION, [\.])))])
+  AC_SUBST([COLT5_VERSION_MINOR], [m4_argn([2], m4_unquote(m4_split(AC_PACKAGE_VERSION, [\.])))])
+  AC_SUBST([COLT5_VERSION_MICRO], [m4_argn([3], m4_unquote(m4_split(AC_PACKAGE_VERSION, [\.])))])
+])

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * libcolt5: conditionally routed transformers (CoLT5) on OpenCL. This header includes all others.
+ *
+ * Shapes are written [slowest] … [fastest]; everything is row-major and contiguous. The letters
+ * mean one thing everywhere:
+ *
+ *   B, N, D    batch, sequence length (tokens), model width
+ *   H, E       attention heads, width of one head
+ *   F          hidden width of a feedforward
+ *   K, Kq, Kkv tokens routed to a heavy branch (feedforward, queries, key-values)
+ *   R          routes: sets of key-values, one routing token each
+ *   T          iterations of a solver
+ *   w          window
+ *
+ * The gradient of x is dx. Gradients of weights accumulate (+=), gradients of activations are
+ * written (=). Every call returns a colt5_status; colt5_message says what went wrong.
+ */
+#ifndef COLT5_COLT5_H
+#define COLT5_COLT5_H
+
+#include <colt5/context.h>
+#include <colt5/device.h>
+#include <colt5/ops/gather.h>
+#include <colt5/status.h>
+#include <colt5/tensor.h>
+#include <colt5/version.h>
+
+#endif
