@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef COLT5_OPS_EMBEDDING_H
+#define COLT5_OPS_EMBEDDING_H
+
+#include <colt5/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Errors of each: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE, COLT5_ERROR_ARGUMENT (outputs untouched);
+ * COLT5_ERROR_OPENCL (outputs undefined). Source: SPEC section 4, text encoder.
+ */
+
+/**
+ * y[b,n,:] = weight[ids[b,n], :].
+ *
+ * ids     [in]   i32|i64       [B][N]     an id outside [0, V) gives a row of zeros
+ * weight  [in]   f32|f16|bf16  [V][D]
+ * y       [out]  as weight     [B][N][D]  must not overlap weight
+ */
+COLT5_API
+colt5_status colt5_embedding_forward(colt5_context *ctx, const colt5_tensor *ids,
+                                     const colt5_tensor *weight, const colt5_tensor *y);
+
+/**
+ * mask[b,n] = 1 where ids[b,n] is not padding, else 0.
+ *
+ * ids   [in]   i32|i64  [B][N]
+ * mask  [out]  u8       [B][N]
+ */
+COLT5_API
+colt5_status colt5_token_mask(colt5_context *ctx, const colt5_tensor *ids, int64_t padding,
+                              const colt5_tensor *mask);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
