@@ -8,7 +8,7 @@
  *         {"eps", FIELD_FLOAT, AT(struct config, eps), .least = 0, .most = 1e6, .above = true},
  *         {"router_type", FIELD_CHOICE, AT(struct config, router), .choices = router_names},
  *         {"router_kwargs", FIELD_OBJECT, AT(struct config, kwargs), .fields = kwargs_fields},
- *         {"type", FIELD_IGNORED},
+ *         {.name = "type", .kind = FIELD_IGNORED},
  *         {NULL},
  *     };
  *     CHECK(json_read_file(path, &object));
@@ -57,7 +57,7 @@ struct field {
     const char *instead_of;
 };
 
-#define AT(type, member) offsetof(type, member)
+#define AT(type, member) .offset = offsetof(type, member)
 
 /* The object in a file of at most 1 MiB. The caller gives it back with json_decref. */
 colt5_status json_read_file(const char *path, json_t **object);

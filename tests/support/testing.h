@@ -10,6 +10,7 @@
 #define TESTS_SUPPORT_TESTING_H
 
 #include <check.h>
+#undef fail /* an old name of Check; the library has one of its own */
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
