@@ -127,7 +127,9 @@ typedef struct colt5_statistics {
     uint64_t workspace; /* scratch held now */
     uint64_t workspace_peak; /* most scratch a call since the last reset used */
     uint64_t buffers;        /* bytes of tensors the context created and still holds */
-    uint64_t live_objects;   /* OpenCL objects and host blocks held now, caches left out */
+    uint64_t live_objects;   /* device tensors the context made and still holds, those inside
+                                layers and saved objects counted, scratch and caches not: 0 once
+                                everything made in it was destroyed */
 } colt5_statistics;
 
 /** Reads the statistics. Errors: COLT5_ERROR_ARGUMENT (struct_size). */

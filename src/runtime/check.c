@@ -31,8 +31,7 @@ colt5_status check_tensor(colt5_context *ctx, const char *op, const char *name,
                       size_multiply(bytes, colt5_type_size(tensor->type), &bytes);
     REQUIRE(ctx, sane, COLT5_ERROR_SHAPE, "%s: %s is larger than memory can be", op, name);
     if (ctx->planning) return COLT5_OK;
-    size_t held = 0;
-    clGetMemObjectInfo(tensor->buffer, CL_MEM_SIZE, sizeof(held), &held, NULL);
+    const size_t held = buffer_size(tensor->buffer);
     REQUIRE(ctx, bytes <= held, COLT5_ERROR_SHAPE,
             "%s: %s ends at byte %zu of a buffer of %zu bytes", op, name, bytes, held);
     return COLT5_OK;

@@ -142,15 +142,9 @@ void colt5_context_set_callbacks(colt5_context *ctx, const colt5_callbacks *call
     ctx->callbacks = callbacks ? *callbacks : (colt5_callbacks){NULL, NULL, NULL, NULL};
 }
 
-static uint64_t slab_bytes(const colt5_context *ctx)
-{
-    uint64_t total = 0;
-    for (int i = 0; i < WORKSPACE_SLABS; i++) total += ctx->workspace.slabs[i].capacity;
-    return total;
-}
-
 colt5_status colt5_context_statistics(colt5_context *ctx, colt5_statistics *statistics)
 {
+    REQUIRE(NULL, ctx, COLT5_ERROR_ARGUMENT, "statistics: ctx is NULL");
     REQUIRE(ctx, statistics && statistics->struct_size == sizeof(*statistics), COLT5_ERROR_ARGUMENT,
             "statistics: struct_size is not %zu", sizeof(*statistics));
     *statistics = (colt5_statistics){
@@ -158,13 +152,11 @@ colt5_status colt5_context_statistics(colt5_context *ctx, colt5_statistics *stat
         .launches = ctx->launches,
         .flop = ctx->flop,
         .bytes = ctx->bytes,
-        .workspace = slab_bytes(ctx),
+        .workspace = workspace_held(ctx),
         .workspace_peak = ctx->workspace_peak,
         .buffers = ctx->buffer_bytes,
-        .live_objects = ctx->live_buffers,
+        .live_objects = ctx->live_tensors,
     };
-    for (int i = 0; i < WORKSPACE_SLABS; i++)
-        statistics->live_objects -= ctx->workspace.slabs[i].buffer != NULL;
     return COLT5_OK;
 }
 

@@ -36,7 +36,7 @@ struct colt5_context {
     uint64_t launches, flop, bytes;
     uint64_t buffer_bytes;
     uint64_t workspace_peak;
-    uint64_t live_buffers;
+    uint64_t live_tensors; /* made by colt5_tensor_create, not yet freed */
 
     /* What other rooms keep here, each with the function that releases it. */
     struct {

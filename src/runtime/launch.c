@@ -81,7 +81,7 @@ static colt5_status enqueue(colt5_context *ctx, const struct built_kernel *built
         for (int i = 0; i < 3; i++) global[i] = round_up(grid->items[i], group[i]);
     }
     const cl_int error = clEnqueueNDRangeKernel(ctx->queue, built->kernel, 3, NULL, global, group,
-                                                0, NULL, profile_slot(ctx, built->id));
+                                                0, NULL, profile_slot(ctx, kernel_name(built->id)));
     return error == CL_SUCCESS
                ? COLT5_OK
                : fail_cl(ctx, kernel_name(built->id), "clEnqueueNDRangeKernel", error);

@@ -19,6 +19,8 @@ colt5_status colt5_set_allocator(const colt5_allocator *allocator)
         !allocator || (!allocator->allocate && !allocator->reallocate && !allocator->release);
     REQUIRE(NULL, all || none, COLT5_ERROR_ARGUMENT,
             "set_allocator: allocate, reallocate and release must be set together");
+    REQUIRE(NULL, live_blocks == 0, COLT5_ERROR_ARGUMENT,
+            "set_allocator: memory of the present allocator is still held");
     hooks = all ? *allocator : (colt5_allocator){NULL, NULL, NULL, NULL};
     return COLT5_OK;
 }
@@ -105,22 +107,24 @@ colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer)
             (unsigned long long)ctx->info.largest_buffer);
     cl_int error;
     *buffer = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &error);
-    if (error != CL_SUCCESS) {
-        *buffer = NULL;
-        const colt5_status status = fail_cl(ctx, "buffer", "clCreateBuffer", error);
-        return status == COLT5_ERROR_MEMORY
-                   ? fail(ctx, status, "buffer: no room for %zu bytes: %s (%d)", bytes,
-                          cl_error_name(error), (int)error)
-                   : status;
-    }
-    ctx->live_buffers++;
-    return COLT5_OK;
+    if (error == CL_SUCCESS) return COLT5_OK;
+    *buffer = NULL;
+    const colt5_status status = fail_cl(ctx, "buffer", "clCreateBuffer", error);
+    if (status != COLT5_ERROR_MEMORY) return status;
+    return fail(ctx, status, "buffer: no room for %zu bytes: clCreateBuffer: %s (%d)", bytes,
+                cl_error_name(error), (int)error);
 }
 
-void buffer_release(colt5_context *ctx, cl_mem *buffer)
+void buffer_release(cl_mem *buffer)
 {
     if (!*buffer) return;
     clReleaseMemObject(*buffer);
     *buffer = NULL;
-    ctx->live_buffers--;
+}
+
+size_t buffer_size(cl_mem buffer)
+{
+    size_t bytes = 0;
+    clGetMemObjectInfo(buffer, CL_MEM_SIZE, sizeof(bytes), &bytes, NULL);
+    return bytes;
 }

@@ -25,8 +25,12 @@ bool size_add(size_t a, size_t b, size_t *result);
 /* The product of rank dims, or SIZE_MAX where it passes SIZE_MAX. */
 size_t dims_product(const size_t *dims, int rank);
 
-/* A device buffer of the context's; counted, and refused when larger than the device's largest. */
+/* A device buffer; refused when larger than the device's largest. What a room keeps as a cache is
+ * made so (with colt5_tensor_wrap over it): colt5_tensor_create counts as a live object. */
 colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer);
-void buffer_release(colt5_context *ctx, cl_mem *buffer);
+/* Releases it, if there is one, and sets it to NULL. */
+void buffer_release(cl_mem *buffer);
+/* CL_MEM_SIZE; 0 where OpenCL does not answer. */
+size_t buffer_size(cl_mem buffer);
 
 #endif

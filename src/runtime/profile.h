@@ -3,12 +3,14 @@
 #ifndef COLT5_RUNTIME_PROFILE_H
 #define COLT5_RUNTIME_PROFILE_H
 
-#include "runtime/kernels.h"
-
 #include <colt5/context.h>
 
-/* Where the next launch of a kernel puts its event; NULL while profiling is off. */
-cl_event *profile_slot(colt5_context *ctx, enum kernel id);
+/*
+ * Where the next command enqueued puts its event; NULL while profiling is off. name is what it is
+ * accounted as, a text that lives as long as the library. A command that could not be enqueued
+ * leaves the slot as it is. Ask right before each clEnqueue….
+ */
+cl_event *profile_slot(colt5_context *ctx, const char *name);
 
 void profile_release(colt5_context *ctx);
 

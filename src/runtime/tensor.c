@@ -45,7 +45,9 @@ colt5_tensor colt5_tensor_wrap(cl_mem buffer, size_t offset, colt5_type type, in
 colt5_status colt5_tensor_create(colt5_context *ctx, colt5_type type, int rank, const size_t *dims,
                                  colt5_tensor *tensor)
 {
+    REQUIRE(ctx, tensor, COLT5_ERROR_ARGUMENT, "tensor: there is nowhere to put it");
     memset(tensor, 0, sizeof(*tensor));
+    REQUIRE(ctx, ctx && dims, COLT5_ERROR_ARGUMENT, "tensor: ctx or dims is NULL");
     REQUIRE(ctx, is_type(type), COLT5_ERROR_ARGUMENT, "tensor: %d is no type", (int)type);
     REQUIRE(ctx, rank >= 1 && rank <= COLT5_MAX_RANK, COLT5_ERROR_ARGUMENT,
             "tensor: a rank of %d is not in 1 to %d", rank, COLT5_MAX_RANK);
@@ -55,26 +57,29 @@ colt5_status colt5_tensor_create(colt5_context *ctx, colt5_type type, int rank, 
     cl_mem buffer;
     CHECK(buffer_create(ctx, bytes, &buffer));
     *tensor = colt5_tensor_wrap(buffer, 0, type, rank, dims);
-    ctx->buffer_bytes += bytes;
+    ctx->buffer_bytes += buffer_size(buffer);
+    ctx->live_tensors++;
     return COLT5_OK;
 }
 
 void colt5_tensor_free(colt5_context *ctx, colt5_tensor *tensor)
 {
     if (!tensor || !tensor->buffer) return;
-    ctx->buffer_bytes -= colt5_tensor_count(tensor) * colt5_type_size(tensor->type);
-    buffer_release(ctx, &tensor->buffer);
+    ctx->buffer_bytes -= buffer_size(tensor->buffer);
+    ctx->live_tensors--;
+    buffer_release(&tensor->buffer);
     memset(tensor, 0, sizeof(*tensor));
 }
 
-static colt5_status transfer(colt5_context *ctx, const colt5_tensor *tensor, void *into,
-                             const void *from)
+/* Reads, or where into is NULL writes. */
+static colt5_status transfer(colt5_context *ctx, const char *op, const colt5_tensor *tensor,
+                             void *into, const void *from)
 {
-    const char *op = into ? "tensor_read" : "tensor_write";
     REQUIRE_TENSOR(ctx, op, tensor, 0);
     REQUIRE(ctx, !ctx->lost, COLT5_ERROR_LOST, "%s: the device was lost", op);
     const size_t size = types[tensor->type].size, bytes = colt5_tensor_count(tensor) * size;
     if (bytes == 0) return COLT5_OK;
+    REQUIRE(ctx, into || from, COLT5_ERROR_ARGUMENT, "%s: values is NULL", op);
     const cl_int error =
         into ? clEnqueueReadBuffer(ctx->queue, tensor->buffer, CL_TRUE, tensor->offset * size,
                                    bytes, into, 0, NULL, NULL)
@@ -87,10 +92,10 @@ static colt5_status transfer(colt5_context *ctx, const colt5_tensor *tensor, voi
 
 colt5_status colt5_tensor_write(colt5_context *ctx, const colt5_tensor *tensor, const void *values)
 {
-    return transfer(ctx, tensor, NULL, values);
+    return transfer(ctx, "tensor_write", tensor, NULL, values);
 }
 
 colt5_status colt5_tensor_read(colt5_context *ctx, const colt5_tensor *tensor, void *values)
 {
-    return transfer(ctx, tensor, values, NULL);
+    return transfer(ctx, "tensor_read", tensor, values, NULL);
 }
