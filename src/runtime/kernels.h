@@ -8,10 +8,12 @@
 /* clang-format off */
 #define KERNEL_FILE_LIST(X) \
     X(common) \
-    X(gather)
+    X(gather) \
+    X(tiled_gemm)
 
 #define KERNEL_LIST(X) \
-    X(GATHER, gather, gather)
+    X(GATHER, gather, gather) \
+    X(TILED_GEMM, tiled_gemm, tiled_gemm)
 /* clang-format on */
 
 enum kernel_file {

@@ -11,4 +11,15 @@
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);
 
+/* linear.c */
+struct reference_linear { /* all zero: the bare product */
+    const double *bias, *row_scale, *residual;
+    int gelu;
+    double scale; /* 0: 1 */
+    const int *index, *scatter;
+    size_t rows_per_sample, x_rows, y_rows; /* with index, scatter: rows of a sample */
+};
+void reference_linear(const double *x, const double *weight, const struct reference_linear *with,
+                      double *y, size_t rows, size_t I, size_t O);
+
 #endif

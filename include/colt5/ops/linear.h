@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef COLT5_OPS_LINEAR_H
+#define COLT5_OPS_LINEAR_H
+
+#include <colt5/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What a linear map does besides multiplying; all zero: nothing. An absent tensor is NULL. */
+typedef struct colt5_linear_options {
+    const colt5_tensor *bias;      /* as x [O], added to every row */
+    int gelu;                      /* 1: exact GELU of each sum */
+    float scale;                   /* of the product, before the bias; 0 means 1 */
+    const colt5_tensor *index;     /* i32 [B][K]: rows of x picked, as colt5_gather */
+    const colt5_tensor *row_scale; /* f32, one per row of the product: multiplies it, after GELU */
+    const colt5_tensor *residual;  /* as y, may be y itself: added last */
+    const colt5_tensor *scatter;   /* i32 [B][K]: where in y each row goes; unique in a sample */
+} colt5_linear_options;
+
+/**
+ * A linear map, y = x Wᵀ, and what usually stands before and behind it, in one pass:
+ *
+ *     y = residual + row_scale · gelu(scale · x Wᵀ + bias)
+ *
+ * x        [in]   f32|f16|bf16  [..][I]
+ * weight   [in]   as x          [O][I]    some rows of a larger weight are a weight too
+ * options  [in]   or NULL
+ * y        [out]  as x or f32   [..][O]   must not overlap an input; residual may be y itself
+ *
+ * I and O may be written as several dims ([H][E] for 512): the last dims of x multiply to I, those
+ * of y to O, and the dims before them are equal. With an index x is [B][N][I] and row k of sample b
+ * is x[b, index[b,k], :] (outside [0, N): zeros); the product has the rows [B][K]. With scatter y
+ * is [B][N'][O] and row k of sample b goes to y[b, scatter[b,k], :], added to the residual's row
+ * there; rows of y that no entry names keep their content, and an entry outside [0, N') is dropped.
+ *
+ * Sums are float32 whatever the types. Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE,
+ * COLT5_ERROR_ARGUMENT (y untouched); COLT5_ERROR_MEMORY, COLT5_ERROR_OPENCL (y undefined).
+ * Source: SPEC section 1.
+ */
+COLT5_API
+colt5_status colt5_linear_forward(colt5_context *ctx, const colt5_tensor *x,
+                                  const colt5_tensor *weight, const colt5_linear_options *options,
+                                  const colt5_tensor *y);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

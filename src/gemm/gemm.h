@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one door to matrix products.
+ *
+ *     C[dest(m)][n] = residual[dest(m)][n]
+ *                     + row_scale[m] · gelu(alpha · Σ_k op(A)[m][k] · op(B)[k][n] + bias[n])
+ *
+ * Everything but A, B and C may be absent. The door picks a backend, gives it what it can fuse and
+ * does the rest itself.
+ */
+#ifndef COLT5_GEMM_GEMM_H
+#define COLT5_GEMM_GEMM_H
+
+#include <stdbool.h>
+
+#include <colt5/tensor.h>
+
+/* One product. Of a, b and c the type, the buffer and the offset count, not the dims. */
+struct gemm {
+    const char *op;            /* who asks, for messages */
+    size_t M, N, K;            /* C [M][N], op(A) [M][K], op(B) [K][N] */
+    bool transpose_a;          /* A lies in memory as [K][M], not [M][K] */
+    bool transpose_b;          /* B lies in memory as [N][K], not [K][N] (a Linear's weight) */
+    float alpha;               /* 0 means 1 */
+    const colt5_tensor *a, *b; /* f32|f16|bf16, the same type */
+    const colt5_tensor *c;     /* as a, or f32; rows N apart */
+
+    /* Row m of A is row index[m] of sample m / index_rows, a sample having a_rows rows; a row
+     * outside is zeros. Not with transpose_a. */
+    const colt5_tensor *index; /* i32 [M] */
+    size_t index_rows, a_rows;
+
+    const colt5_tensor *bias; /* as a, [N] */
+    bool gelu;
+    const colt5_tensor *row_scale; /* f32 [M] */
+    const colt5_tensor *residual;  /* as c, of its shape; c itself to accumulate */
+
+    /* dest(m) is row scatter[m] of sample m / scatter_rows, a sample having c_rows rows; a row
+     * outside is dropped. Without it dest(m) = m. */
+    const colt5_tensor *scatter; /* i32 [M], unique in a sample */
+    size_t scatter_rows, c_rows;
+};
+
+/* Runs the product; an empty C is nothing to do. Takes scratch of the running workspace call, or
+ * makes one. */
+colt5_status gemm(colt5_context *ctx, const struct gemm *product);
+
+#endif
