@@ -22,4 +22,19 @@ struct reference_linear { /* all zero: the bare product */
 void reference_linear(const double *x, const double *weight, const struct reference_linear *with,
                       double *y, size_t rows, size_t I, size_t O);
 
+/* random.c */
+void reference_random_uniform(uint64_t seed, uint32_t stream, uint32_t slot, uint32_t first_row,
+                              double *u, size_t rows, size_t N);
+
+/* route.c */
+void reference_route_mask(const uint8_t *mask, const int *index, double *routed, size_t B, size_t R,
+                          size_t N, size_t K);
+void reference_gather_scores(const double *scores, const int *index, double *y, size_t rows,
+                             size_t N, size_t K);
+void reference_gather_scores_backward(const double *dy, const int *index, double *dscores,
+                                      size_t rows, size_t N, size_t K);
+void reference_block_rows(const double *s, double *s_blocks, size_t rows, size_t N, size_t width);
+void reference_block_rows_backward(const double *ds_blocks, double *ds, size_t rows, size_t N,
+                                   size_t width);
+
 #endif

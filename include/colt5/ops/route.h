@@ -79,16 +79,16 @@ colt5_status colt5_block_rows_backward(colt5_context *ctx, const colt5_tensor *d
 
 /**
  * Indices inside blocks become indices of the sequence:
- * global[b, r, i·Kb + j] = index[(b·R + r)·nb + i, 0, j] + i·width.
+ * position[b, r, i·Kb + j] = index[(b·R + r)·nb + i, 0, j] + i·width.
  *
  * index   [in]   i32  [B·R·nb][1][Kb]
- * global  [out]  i32  [B][R][nb·Kb]
+ * position  [out]  i32  [B][R][nb·Kb]
  *
  * Errors: as colt5_route_mask.
  */
 COLT5_API
 colt5_status colt5_block_index(colt5_context *ctx, const colt5_tensor *index, size_t width,
-                               const colt5_tensor *global);
+                               const colt5_tensor *position);
 
 #ifdef __cplusplus
 }
