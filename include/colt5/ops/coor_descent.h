@@ -17,26 +17,28 @@ typedef struct colt5_coor_descent_options {
     float eps_decay; /* its factor from one iteration to the next; 0 to 1; usually 0.7 */
 } colt5_coor_descent_options;
 
-/** Numbers of state per row and iteration: a_t in two parts (high, low), and da_t/da_(t-1). */
-#define COLT5_COOR_DESCENT_STATE 3
+/** Numbers of state per row and iteration: a_t in two parts (high, low), da_t/da_(t-1), and e_t. */
+#define COLT5_COOR_DESCENT_STATE 4
 
 /**
  * Scores of a differentiable top-k by coordinate descent, over the valid tokens of each row:
  *
  *     e = max(eps_init, eps);  b = -s
- *     T times:  a = e (log k - logsumexp((s + b) / e));  b = -max(s + a, 0);  e = max(e eps_decay,
- * eps) scores = exp((s + a + b) / e), in [0, 1]; a masked token's is 0
+ *     T times:  a = e (log k - logsumexp((s + b) / e));  b = -max(s + a, 0)
+ *               e = max(e eps_decay, eps)
+ *     scores = exp((s + a + b) / e), in [0, 1]; a masked token's is 0
  *
  * s        [in]   f32  [B][R][N]
  * mask     [in]   u8   [B][N]        nonzero: a real token; NULL: all are
  * options  [in]
  * scores   [out]  f32  [B][R][N]     must not overlap s
- * state    [out]  f32  [B][R][T][3]  what the backward needs (COLT5_COOR_DESCENT_STATE); or NULL
+ * state    [out]  f32  [B][R][T][4]  what the backward needs (COLT5_COOR_DESCENT_STATE); or NULL
  *
- * A row with no valid token gives scores 0. A NaN among the valid tokens makes NaN of its row's
- * scores. Rows longer than a work-group holds take scratch memory and a launch per iteration.
- * Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE, COLT5_ERROR_ARGUMENT, COLT5_ERROR_MEMORY (outputs
- * untouched); COLT5_ERROR_OPENCL (outputs undefined). Source: SPEC section 2.1.
+ * A row with no valid token gives scores 0, and an s of -infinity counts as masked. A NaN among the
+ * valid tokens makes NaN of its row's scores. Rows longer than a work-group holds take scratch
+ * memory and a launch per iteration. Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE,
+ * COLT5_ERROR_ARGUMENT, COLT5_ERROR_MEMORY (outputs untouched); COLT5_ERROR_OPENCL (outputs
+ * undefined). Source: SPEC section 2.1.
  */
 COLT5_API
 colt5_status colt5_coor_descent_forward(colt5_context *ctx, const colt5_tensor *s,
@@ -48,7 +50,7 @@ colt5_status colt5_coor_descent_forward(colt5_context *ctx, const colt5_tensor *
  * The gradient of colt5_coor_descent_forward, exact for its T iterations.
  *
  * s, mask, options      as in the forward
- * state    [in]   f32  [B][R][T][3]  of the forward
+ * state    [in]   f32  [B][R][T][4]  of the forward
  * dscores  [in]   f32  [B][R][N]     what stands at masked tokens is not read
  * ds       [out]  f32  [B][R][N]     0 at masked tokens; must not overlap an input
  * dk       [out]  f32  [B][R]        gradient of k, row by row; or NULL
