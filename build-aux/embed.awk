@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Kernel sources as C: one array of lines a file, in the order of the files given.
 function quoted(text) {
-    gsub(/\\/, "\\\\", text)
+    gsub(/\\/, "&&", text)
     gsub(/"/, "\\\"", text)
     return "\"" text "\\n\""
 }

@@ -21,6 +21,7 @@
 
 #include <colt5/context.h>
 #include <colt5/device.h>
+#include <colt5/ops/activation.h>
 #include <colt5/ops/gather.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>

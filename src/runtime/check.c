@@ -79,3 +79,18 @@ colt5_status check_apart(colt5_context *ctx, const char *op, const char *name_a,
             COLT5_ERROR_ARGUMENT, "%s: %s and %s overlap", op, name_a, name_b);
     return COLT5_OK;
 }
+
+colt5_status check_apart_or_same(colt5_context *ctx, const char *op, const char *name_a,
+                                 const colt5_tensor *a, const char *name_b, const colt5_tensor *b)
+{
+    const bool same = a->buffer == b->buffer && a->offset == b->offset && a->type == b->type &&
+                      colt5_tensor_count(a) == colt5_tensor_count(b);
+    return same ? COLT5_OK : check_apart(ctx, op, name_a, a, name_b, b);
+}
+
+colt5_status check_like(colt5_context *ctx, const char *op, const char *name,
+                        const colt5_tensor *tensor, const colt5_tensor *other)
+{
+    CHECK(check_type(ctx, op, name, tensor, other->type));
+    return check_shape(ctx, op, name, tensor, other->rank, other->dims);
+}

@@ -22,16 +22,25 @@ colt5_status check_tensor(colt5_context *ctx, const char *op, const char *name,
 colt5_status check_apart(colt5_context *ctx, const char *op, const char *name_a,
                          const colt5_tensor *a, const char *name_b, const colt5_tensor *b);
 
+/* As check_apart, but they may be one tensor: the same elements, each read before it is written. */
+colt5_status check_apart_or_same(colt5_context *ctx, const char *op, const char *name_a,
+                                 const colt5_tensor *a, const char *name_b, const colt5_tensor *b);
+/* The same shape and type as another. */
+colt5_status check_like(colt5_context *ctx, const char *op, const char *name,
+                        const colt5_tensor *tensor, const colt5_tensor *other);
+
 #define CHECK(call)                                                                                \
     do {                                                                                           \
         const colt5_status check_status = (call);                                                  \
         if (check_status != COLT5_OK) return check_status;                                         \
     } while (0)
 
-#define REQUIRE_TENSOR(ctx, op, t, rank) CHECK(check_tensor(ctx, op, #t, t, rank))
-#define REQUIRE_TYPE(ctx, op, t, type)   CHECK(check_type(ctx, op, #t, t, type))
-#define REQUIRE_STORAGE(ctx, op, t)      CHECK(check_storage(ctx, op, #t, t))
-#define REQUIRE_APART(ctx, op, a, b)     CHECK(check_apart(ctx, op, #a, a, #b, b))
+#define REQUIRE_TENSOR(ctx, op, t, rank)     CHECK(check_tensor(ctx, op, #t, t, rank))
+#define REQUIRE_TYPE(ctx, op, t, type)       CHECK(check_type(ctx, op, #t, t, type))
+#define REQUIRE_STORAGE(ctx, op, t)          CHECK(check_storage(ctx, op, #t, t))
+#define REQUIRE_APART(ctx, op, a, b)         CHECK(check_apart(ctx, op, #a, a, #b, b))
+#define REQUIRE_APART_OR_SAME(ctx, op, a, b) CHECK(check_apart_or_same(ctx, op, #a, a, #b, b))
+#define REQUIRE_LIKE(ctx, op, t, other)      CHECK(check_like(ctx, op, #t, t, other))
 #define REQUIRE_SHAPE(ctx, op, t, ...)                                                             \
     CHECK(check_shape(ctx, op, #t, t, (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),     \
                       (size_t[]){__VA_ARGS__}))

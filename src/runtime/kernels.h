@@ -8,18 +8,21 @@
 /* clang-format off */
 #define KERNEL_FILE_LIST(X) \
     X(common) \
+    X(activation) \
     X(gather) \
     X(random) \
     X(route) \
     X(tiled_gemm)
 
 #define KERNEL_LIST(X) \
+    X(ADD, activation, add) \
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
+    X(GELU_FORWARD, activation, gelu_forward) \
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(ROUTE_MASK, route, route_mask) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm)

@@ -129,6 +129,16 @@ bool device_is_cpu(const colt5_context *ctx)
     return ctx->info.kind == COLT5_DEVICE_CPU;
 }
 
+size_t vector_width_of(const colt5_context *ctx, colt5_type type, size_t row,
+                       const colt5_tensor *const *tensors, size_t count)
+{
+    const size_t width = device_is_cpu(ctx) ? 8 : 16 / colt5_type_size(type);
+    bool whole = row % width == 0;
+    for (size_t i = 0; i < count; i++)
+        whole = whole && (!tensors[i] || tensors[i]->offset % width == 0);
+    return whole ? width : 1;
+}
+
 static size_t bytes_of(const colt5_tensor *tensor)
 {
     return colt5_tensor_count(tensor) * colt5_type_size(tensor->type);

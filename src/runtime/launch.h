@@ -95,6 +95,17 @@ void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes);
 /* True where the device is a CPU: kernels then take fewer, larger work-items. */
 bool device_is_cpu(const colt5_context *ctx);
 
+/*
+ * The WIDTH for kernels that use `wide` (common.cl): the device's favourite for this storage type,
+ * or 1 where row (the elements of a row) or the offset of one of the tensors (NULL: absent) is not
+ * a multiple of it. A tensor's own type does not matter.
+ */
+#define vector_width(ctx, type, row, ...)                                                          \
+    vector_width_of(ctx, type, row, (const colt5_tensor *const[]){__VA_ARGS__},                    \
+                    sizeof((const colt5_tensor *const[]){__VA_ARGS__}) / sizeof(void *))
+size_t vector_width_of(const colt5_context *ctx, colt5_type type, size_t row,
+                       const colt5_tensor *const *tensors, size_t count);
+
 /* Device to device, within the queue; a no-op while planning. */
 colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const colt5_tensor *to);
 

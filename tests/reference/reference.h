@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* activation.c */
+void reference_gelu_forward(const double *x, double *y, size_t count);
+
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);

@@ -347,3 +347,8 @@ double forward_bound(colt5_type type)
 {
     return type == COLT5_F32 ? 2e-6 : 1e-2;
 }
+
+double rounding(colt5_type type)
+{
+    return type == COLT5_F32 ? 0x1p-24 : type == COLT5_F16 ? 0x1p-11 : 0x1p-8;
+}

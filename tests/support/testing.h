@@ -95,6 +95,9 @@ void assert_norm(const struct device_tensor *have, const double *want, double bo
 /* The bounds of SPEC §6 for a forward of this storage type. */
 double forward_bound(colt5_type type);
 
+/* Half a unit in the last place, relative: what rounding to the type may add. */
+double rounding(colt5_type type);
+
 /* ‖have - want‖ / ‖want‖, or ‖have‖ where want is zero. */
 double relative_error(const double *have, const double *want, size_t count);
 

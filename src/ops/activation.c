@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include <colt5/ops/activation.h>
+
+#include "runtime/check.h"
+#include "runtime/launch.h"
+
+colt5_status colt5_gelu_forward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *y)
+{
+    REQUIRE_STORAGE(ctx, "gelu", x);
+    REQUIRE_LIKE(ctx, "gelu", y, x);
+    REQUIRE_APART_OR_SAME(ctx, "gelu", x, y);
+
+    const size_t count = colt5_tensor_count(x);
+    const size_t width = vector_width(ctx, x->type, count, x, y);
+    count_work(ctx, 0, 2 * count * colt5_type_size(x->type));
+    return launch(ctx, KERNEL_GELU_FORWARD, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
+                  GRID(count / width, 1, 1), ARGS(TENSOR(x), TENSOR(y), SIZE(count / width)));
+}
+
+colt5_status colt5_add(colt5_context *ctx, const colt5_tensor *a, const colt5_tensor *b,
+                       const colt5_tensor *y)
+{
+    REQUIRE_STORAGE(ctx, "add", a);
+    REQUIRE_LIKE(ctx, "add", b, a);
+    REQUIRE_LIKE(ctx, "add", y, a);
+    REQUIRE_APART_OR_SAME(ctx, "add", a, y);
+    REQUIRE_APART_OR_SAME(ctx, "add", b, y);
+
+    const size_t count = colt5_tensor_count(a);
+    const size_t width = vector_width(ctx, a->type, count, a, b, y);
+    count_work(ctx, 0, 3 * count * colt5_type_size(a->type));
+    return launch(ctx, KERNEL_ADD, DEFINES(STORAGE(a->type), DEFINE("WIDTH", width)),
+                  GRID(count / width, 1, 1),
+                  ARGS(TENSOR(a), TENSOR(b), TENSOR(y), SIZE(count / width)));
+}
