@@ -22,7 +22,9 @@
 #include <colt5/context.h>
 #include <colt5/device.h>
 #include <colt5/ops/activation.h>
+#include <colt5/ops/flash_attention.h>
 #include <colt5/ops/gather.h>
+#include <colt5/ops/local_attention.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/version.h>

@@ -6,9 +6,12 @@
 #include <stddef.h>
 
 /* clang-format off */
+/* common is the first: it is what a file begins with, unless the list below names one more. */
 #define KERNEL_FILE_LIST(X) \
     X(common) \
     X(activation) \
+    X(attention) \
+    X(attention_vectors) \
     X(gather) \
     X(random) \
     X(route) \
@@ -16,6 +19,7 @@
 
 #define KERNEL_LIST(X) \
     X(ADD, activation, add) \
+    X(ATTENTION_VECTORS, attention_vectors, attention_vectors) \
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
@@ -26,6 +30,9 @@
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(ROUTE_MASK, route, route_mask) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm)
+/* Files that begin with one more file, after common.cl: X(file, that one). */
+#define KERNEL_PRELUDE_LIST(X) \
+    X(attention_vectors, attention)
 /* clang-format on */
 
 enum kernel_file {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/launch.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "runtime/context.h"
 #include "runtime/profile.h"
 
@@ -126,6 +129,9 @@ void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes)
 
 bool device_is_cpu(const colt5_context *ctx)
 {
+    const char *kernels = getenv("COLT5_KERNELS");
+    if (kernels && !strcmp(kernels, "cpu")) return true;
+    if (kernels && !strcmp(kernels, "gpu")) return false;
     return ctx->info.kind == COLT5_DEVICE_CPU;
 }
 

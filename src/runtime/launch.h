@@ -92,7 +92,10 @@ colt5_status group_size(colt5_context *ctx, enum kernel id, const struct define 
 /* Counts work for the statistics: floating-point operations and bytes moved at the least. */
 void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes);
 
-/* True where the device is a CPU: kernels then take fewer, larger work-items. */
+/*
+ * True where the device is a CPU: kernels then take fewer, larger work-items. The environment's
+ * COLT5_KERNELS, cpu or gpu, decides otherwise, so that one device can test both shapes.
+ */
 bool device_is_cpu(const colt5_context *ctx);
 
 /*

@@ -72,10 +72,20 @@ static colt5_status append_source(colt5_context *ctx, enum kernel_file file, str
                              : append_embedded(ctx, source, text);
 }
 
+/* What a file begins with besides common.cl; common.cl (0): nothing more. */
+static const enum kernel_file preludes[KERNEL_FILE_COUNT] = {
+#define PRELUDE(file, prelude) [KERNEL_FILE_##file] = KERNEL_FILE_##prelude,
+    KERNEL_PRELUDE_LIST(PRELUDE)
+#undef PRELUDE
+};
+
 colt5_status source_text(colt5_context *ctx, enum kernel_file file, char **text)
 {
     struct text whole = {NULL, 0, 0};
     colt5_status status = append_source(ctx, KERNEL_FILE_common, &whole);
+    const enum kernel_file prelude = preludes[file];
+    if (status == COLT5_OK && prelude != KERNEL_FILE_common)
+        status = append_source(ctx, prelude, &whole);
     if (status == COLT5_OK) status = append_source(ctx, file, &whole);
     if (status == COLT5_OK) {
         *text = whole.bytes;

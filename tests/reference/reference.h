@@ -9,6 +9,14 @@
 
 /* activation.c */
 void reference_gelu_forward(const double *x, double *y, size_t count);
+/* flash_attention.c: as the op's inputs; NULL where absent. */
+struct reference_flash_attention {
+    size_t B, Q, M, H, E, R;
+    const double *q, *kv, *null_kv, *q_scores, *kv_scores;
+    const uint8_t *mask;
+    bool multiply_keys;
+};
+void reference_flash_attention(const struct reference_flash_attention *a, double *y, double *lse);
 
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
@@ -24,6 +32,15 @@ struct reference_linear { /* all zero: the bare product */
 };
 void reference_linear(const double *x, const double *weight, const struct reference_linear *with,
                       double *y, size_t rows, size_t I, size_t O);
+
+/* local_attention.c: the op's options, its sizes, qkv and the mask (NULL: absent). */
+struct reference_local_attention {
+    size_t B, P, Q, H, E, N, window, first_key, first_query;
+    bool causal;
+    const double *qkv;
+    const uint8_t *mask;
+};
+void reference_local_attention(const struct reference_local_attention *a, double *y, double *lse);
 
 /* random.c */
 void reference_random_uniform(uint64_t seed, uint32_t stream, uint32_t slot, uint32_t first_row,
