@@ -25,6 +25,9 @@
 #include <colt5/ops/flash_attention.h>
 #include <colt5/ops/gather.h>
 #include <colt5/ops/local_attention.h>
+#include <colt5/ops/random.h>
+#include <colt5/ops/route.h>
+#include <colt5/ops/score.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/version.h>

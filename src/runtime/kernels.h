@@ -15,6 +15,7 @@
     X(gather) \
     X(random) \
     X(route) \
+    X(score) \
     X(tiled_gemm)
 
 #define KERNEL_LIST(X) \
@@ -29,6 +30,8 @@
     X(GELU_FORWARD, activation, gelu_forward) \
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(ROUTE_MASK, route, route_mask) \
+    X(SCORE_FACTOR, score, score_factor) \
+    X(SCORE_FORWARD, score, score_forward) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm)
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \

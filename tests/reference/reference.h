@@ -57,4 +57,8 @@ void reference_block_rows(const double *s, double *s_blocks, size_t rows, size_t
 void reference_block_rows_backward(const double *ds_blocks, double *ds, size_t rows, size_t N,
                                    size_t width);
 
+/* score.c */
+void reference_score(const double *x, const double *token, bool per_sample, bool cosine,
+                     double scale, double *s, size_t B, size_t N, size_t D, size_t R);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "runtime/context.h"
 #include "runtime/memory.h"
 
 #define CANARY 32 /* elements on each side */
@@ -61,6 +62,13 @@ bool tiny(void)
 {
     const char *value = getenv("COLT5_TEST_TINY");
     return value && !strcmp(value, "1");
+}
+
+void pretend_gpu(bool gpu)
+{
+    static colt5_device_kind kind = COLT5_DEVICE_OTHER;
+    if (kind == COLT5_DEVICE_OTHER) kind = ctx->info.kind;
+    ctx->info.kind = gpu ? COLT5_DEVICE_DISCRETE_GPU : kind;
 }
 
 /* ---- host values ---- */

@@ -30,6 +30,12 @@ int run_host_suite(Suite *suite); /* fork mode, no device */
 /* True under a slow checker (COLT5_TEST_TINY=1): sizes should stay at 32 tokens or fewer. */
 bool tiny(void);
 
+/*
+ * From now on the context takes its device for a GPU, or for what it is again: launches then have
+ * the geometry, and kernels the defines, of GPUs, wherever the test runs.
+ */
+void pretend_gpu(bool gpu);
+
 /* The types values are stored in, for loop tests: storage_types[_i % 3]. */
 extern const colt5_type storage_types[3];
 

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/testing.h"
+
+#include <colt5/ops/score.h>
+
+#include "runtime/context.h"
+
+/* Two routers, of R0 and R1 routing tokens, the second with tokens of each sample. */
+static const struct shape {
+    size_t B, N, D, R0, R1;
+    colt5_type type;
+    bool cosine, gpu;
+} shapes[] = {
+    {1, 1, 1, 1, 4, COLT5_F32, false, false},   {2, 33, 8, 1, 4, COLT5_F32, false, false},
+    {2, 65, 24, 4, 1, COLT5_F16, false, false}, {1, 131, 520, 2, 3, COLT5_BF16, false, false},
+    {2, 67, 40, 1, 1, COLT5_F32, false, false}, {1, 7, 13, 1, 2, COLT5_F32, false, true},
+    {2, 131, 16, 4, 1, COLT5_F32, false, true}, {1, 33, 256, 1, 4, COLT5_F32, false, true},
+    {2, 37, 520, 1, 4, COLT5_F16, false, true}, {2, 17, 136, 4, 1, COLT5_BF16, false, true},
+    {2, 33, 24, 1, 4, COLT5_F32, true, false},  {3, 31, 64, 4, 1, COLT5_BF16, true, true},
+};
+#define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+static struct shape shape_of(int i)
+{
+    struct shape s = shapes[i];
+    if (tiny() && s.N > 31) s.N = 31;
+    return s;
+}
+
+static const colt5_score_options cosine_options = {1, 8};
+
+/* Σ |x·token|, of which a sum in float32 may lose two parts in 2^24. */
+static double *magnitudes(const double *x, const double *token, bool per_sample, struct shape s,
+                          size_t R)
+{
+    double *sizes = zeros(s.B * R * s.N);
+    for (size_t i = 0; i < s.B * R * s.N; i++) {
+        const size_t b = i / (R * s.N), r = i / s.N % R, n = i % s.N;
+        for (size_t d = 0; d < s.D; d++)
+            sizes[i] +=
+                fabs(x[(b * s.N + n) * s.D + d] * token[((per_sample ? b * R : 0) + r) * s.D + d]);
+    }
+    return sizes;
+}
+
+static void assert_scores(const struct device_tensor *have, const double *x, const double *token,
+                          bool per_sample, struct shape s, size_t R)
+{
+    double *want = poisoned(have->count), *got = download(have);
+    double *size = magnitudes(x, token, per_sample, s, R);
+    reference_score(x, token, per_sample, s.cosine, 8, want, s.B, s.N, s.D, R);
+    for (size_t i = 0; i < have->count; i++) {
+        const double bound = s.cosine ? 8 * 0x1p-22 : size[i] * 0x1p-23;
+        ck_assert_msg(fabs(got[i] - want[i]) <= bound, "score %zu: %.9g, not %.9g (± %.2g)", i,
+                      got[i], want[i], bound);
+    }
+    free(want), free(got), free(size);
+}
+
+START_TEST(scores_are_products_with_the_tokens)
+{
+    const struct shape s = shape_of(_i);
+    double *x = rounded_to(s.type, random_normal(s.B * s.N * s.D), s.B * s.N * s.D);
+    double *t0 = rounded_to(s.type, random_normal(s.R0 * s.D), s.R0 * s.D);
+    double *t1 = rounded_to(s.type, random_normal(s.B * s.R1 * s.D), s.B * s.R1 * s.D);
+    struct device_tensor dx = upload(x, s.type, s.B, s.N, s.D);
+    struct device_tensor d0 = upload(t0, s.type, s.R0, s.D);
+    struct device_tensor d1 = upload(t1, s.type, s.B, s.R1, s.D);
+    struct device_tensor s0 = poisoned_tensor(COLT5_F32, s.B, s.R0, s.N);
+    struct device_tensor s1 = poisoned_tensor(COLT5_F32, s.B, s.R1, s.N);
+    const colt5_score_target targets[] = {{&d0.t, &s0.t}, {&d1.t, &s1.t}};
+
+    pretend_gpu(s.gpu);
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 2, targets, s.cosine ? &cosine_options : NULL));
+    pretend_gpu(false);
+    assert_scores(&s0, x, t0, false, s, s.R0);
+    assert_scores(&s1, x, t1, true, s, s.R1);
+    assert_unchanged(&dx), assert_unchanged(&d0), assert_unchanged(&d1);
+
+    release(&dx), release(&d0), release(&d1), release(&s0), release(&s1);
+    free(x), free(t0), free(t1);
+}
+END_TEST
+
+/* Sums of small integers are exact, however they are joined. */
+START_TEST(integers_are_exact)
+{
+    enum { N = 30, D = 72 };
+    double x[N * D], token[D], want[N];
+    for (int i = 0; i < N * D; i++) x[i] = (i * 7 + i / 5) % 11 - 5;
+    for (int d = 0; d < D; d++) token[d] = d % 9 - 4;
+    struct device_tensor dx = upload(x, COLT5_F32, 1, N, D), dt = upload(token, COLT5_F32, 1, D);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, 1, 1, N);
+    const colt5_score_target target = {&dt.t, &ds.t};
+    const colt5_score_options plain = {0, 8};
+
+    pretend_gpu(_i);
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 1, &target, &plain));
+    pretend_gpu(false);
+    reference_score(x, token, false, false, 8, want, 1, N, D, 1);
+    assert_equal(&ds, want);
+    release(&dx), release(&dt), release(&ds);
+}
+END_TEST
+
+/* The root mean square error of one running sum in float32 is at least twice ours. */
+START_TEST(sums_are_better_than_running_ones)
+{
+    enum { N = 30, D = 2048 };
+    double *x = rounded_to(COLT5_F32, random_normal(N * D), N * D), want[N], naive = 0, ours = 0;
+    double *token = rounded_to(COLT5_F32, random_normal(D), D);
+    struct device_tensor dx = upload(x, COLT5_F32, 1, N, D), dt = upload(token, COLT5_F32, 1, D);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, 1, 1, N);
+    const colt5_score_target target = {&dt.t, &ds.t};
+
+    pretend_gpu(_i);
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 1, &target, NULL));
+    pretend_gpu(false);
+    reference_score(x, token, false, false, 8, want, 1, N, D, 1);
+    double *got = download(&ds);
+    for (int n = 0; n < N; n++) {
+        float sum = 0;
+        for (int d = 0; d < D; d++) sum += (float)x[n * D + d] * (float)token[d];
+        naive += (sum - want[n]) * (sum - want[n]);
+        ours += (got[n] - want[n]) * (got[n] - want[n]);
+    }
+    ck_assert_msg(sqrt(ours) < sqrt(naive) / 2, "%g against %g", sqrt(ours / N), sqrt(naive / N));
+    release(&dx), release(&dt), release(&ds);
+    free(x), free(token), free(got);
+}
+END_TEST
+
+/* What stands in a row reaches its own scores only. */
+START_TEST(a_row_of_nan_stays_alone)
+{
+    enum { N = 30, D = 72 };
+    double *x = random_normal(N * D), token[D];
+    for (int d = 0; d < D; d++) token[d] = 1;
+    for (int d = 0; d < D; d++) x[7 * D + d] = d % 2 ? NAN : INFINITY;
+    struct device_tensor dx = upload(x, COLT5_F32, 1, N, D), dt = upload(token, COLT5_F32, 1, D);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, 1, 1, N);
+    const colt5_score_target target = {&dt.t, &ds.t};
+
+    pretend_gpu(_i % 2);
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 1, &target, _i < 2 ? NULL : &cosine_options));
+    pretend_gpu(false);
+    double *got = download(&ds);
+    for (int n = 0; n < N; n++) ck_assert_msg(isnan(got[n]) == (n == 7), "row %d: %g", n, got[n]);
+    release(&dx), release(&dt), release(&ds);
+    free(x), free(got);
+}
+END_TEST
+
+/* Their norm counts as 1e-12. */
+START_TEST(rows_of_zeros_have_no_direction)
+{
+    const double x[] = {0, 0, 3, 4}, token[] = {0, 0, 4, 3}, want[] = {0, 0, 0, 8 * 24. / 25};
+    struct device_tensor dx = upload(x, COLT5_F32, 1, 2, 2), dt = upload(token, COLT5_F32, 2, 2);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, 1, 2, 2);
+    const colt5_score_target target = {&dt.t, &ds.t};
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 1, &target, &cosine_options));
+    assert_close(&ds, want, 0, 1e-6);
+    release(&dx), release(&dt), release(&ds);
+}
+END_TEST
+
+static const struct bad_call {
+    const char *what;
+    size_t count;
+    int x_rank, token_rank;
+    colt5_type token_type, s_type;
+    size_t token_width, s_length;
+    bool overlap;
+    colt5_status expected;
+} bad_calls[] = {
+    {"no targets", 0, 3, 2, COLT5_F16, COLT5_F32, 4, 5, false, COLT5_ERROR_ARGUMENT},
+    {"x of rank 2", 1, 2, 2, COLT5_F16, COLT5_F32, 4, 5, false, COLT5_ERROR_SHAPE},
+    {"token of rank 1", 1, 3, 1, COLT5_F16, COLT5_F32, 4, 5, false, COLT5_ERROR_SHAPE},
+    {"token of another type", 1, 3, 2, COLT5_BF16, COLT5_F32, 4, 5, false, COLT5_ERROR_TYPE},
+    {"token of another D", 1, 3, 2, COLT5_F16, COLT5_F32, 3, 5, false, COLT5_ERROR_SHAPE},
+    {"s of 16 bits", 1, 3, 2, COLT5_F16, COLT5_F16, 4, 5, false, COLT5_ERROR_TYPE},
+    {"s of another N", 1, 3, 2, COLT5_F16, COLT5_F32, 4, 4, false, COLT5_ERROR_SHAPE},
+    {"s on x", 1, 3, 2, COLT5_F16, COLT5_F32, 4, 5, true, COLT5_ERROR_ARGUMENT},
+};
+
+START_TEST(bad_calls_are_refused)
+{
+    const struct bad_call c = bad_calls[_i];
+    const double x[40] = {0}, token[8] = {0};
+    struct device_tensor dx = upload(x, COLT5_F16, 2, 5, 4), dt = upload(token, COLT5_F16, 2, 4);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, 2, 2, 5);
+    colt5_tensor tx = dx.t, tt = dt.t, ts = ds.t;
+    tx.rank = c.x_rank;
+    tt.rank = c.token_rank;
+    tt.type = c.token_type;
+    tt.dims[1] = c.token_width;
+    ts.type = c.s_type;
+    ts.dims[2] = c.s_length;
+    if (c.overlap) {
+        ts.buffer = tx.buffer;
+        ts.offset = tx.offset / 2;
+    }
+    const colt5_score_target good = {&dt.t, &ds.t}, bad[] = {{&tt, &ts}};
+    ck_assert_msg(colt5_score_forward(ctx, &tx, c.count, bad, &cosine_options) == c.expected, "%s",
+                  c.what);
+    ck_assert_msg(!strncmp(colt5_message(ctx), "score_forward: ", 15), "%s", colt5_message(ctx));
+    assert_untouched(&ds);
+    ck_assert_ok(colt5_score_forward(ctx, &dx.t, 1, &good, &cosine_options));
+    release(&dx), release(&dt), release(&ds);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("score");
+    TCase *tests = tcase_create("score");
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, scores_are_products_with_the_tokens, 0, SHAPES);
+    tcase_add_loop_test(tests, integers_are_exact, 0, 2);
+    tcase_add_loop_test(tests, sums_are_better_than_running_ones, 0, 2);
+    tcase_add_loop_test(tests, a_row_of_nan_stays_alone, 0, 4);
+    tcase_add_test(tests, rows_of_zeros_have_no_direction);
+    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
+    suite_add_tcase(suite, tests);
+    return run_device_suite(suite);
+}
