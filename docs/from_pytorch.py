@@ -115,6 +115,29 @@ class TextEncoder(nn.Module):
         return x
 
 
+class LanguageModel(nn.Module):
+    """Bytes -> embedding -> causal local attention -> (autoregressive attention, dense feedforward) -> norm -> logits."""
+
+    def __init__(self, dim, vocab_size, embed_attn, layers):
+        super().__init__()
+        self.token_emb = nn.Embedding(vocab_size, dim)
+        self.embed_attn = embed_attn
+        self.layers = nn.ModuleList(nn.ModuleList(layer) for layer in layers)
+        self.norm = package.RMSNorm(dim)
+        self.to_logits = nn.Module()
+        self.to_logits.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, ids, mask=None):
+        if mask is not None and not bool(mask.all()):
+            raise ValueError("the package has no mask in autoregressive attention")
+        x = self.token_emb(ids)
+        x = x + self.embed_attn(x)
+        for attention, feed_forward in self.layers:
+            x = x + attention(x)
+            x = x + feed_forward(x)
+        return self.norm(x) @ self.token_emb.weight.t() / x.shape[-1] ** 0.5 + self.to_logits.bias
+
+
 # --- from a config to a module ------------------------------------------------------------------------------------------
 
 def both(config, name, pattern):
@@ -163,16 +186,32 @@ def make_text_encoder(config, masked_language_model=False):
     return TextEncoder(dim, vocab_size, embed, [make_block(dict(config)) for _ in range(depth)], masked_language_model)
 
 
-def make_image_attention(config):
-    if config.pop("route_scope", "image") != "window":
-        raise ValueError("the package routes inside windows only: \"route_scope\": \"window\"")
-    return ConditionalRoutedImageAttention(**config)
+def make_autoregressive(config):
+    light_rotary = config.pop("light_rotary_emb", False)
+    module = ConditionalRoutedAutoregressiveAttention(**config)
+    if light_rotary:
+        module.light_attn.attn_fn = LightRotary(module.light_attn.attn_fn)
+    return module
+
+
+def make_language_model(config):
+    config = {"rotary_emb": True, "light_rotary_emb": True, **config}
+    vocab_size, depth, mult, dim = config.pop("vocab_size", 258), config.pop("depth"), config.pop("ff_mult", 4), config["dim"]
+    embed = local_attention(dim, causal=True, **{key: config[key] for key in LIGHT if key in config})
+    return LanguageModel(dim, vocab_size, embed, [(make_autoregressive(dict(config)), package.FeedForward(dim, mult)) for _ in range(depth)])
 
 
 def make_vit(config):
-    if config.pop("route_scope", "image") != "window":
-        raise ValueError("the package routes inside windows only: \"route_scope\": \"window\"")
-    return ConditionalRoutedViT(**{"flash_attn": False, **config})
+    sizes = {key: tuple(size) if isinstance(size, list) else size for key, size in config.items() if key in ("image_size", "patch_size")}
+    return ConditionalRoutedViT(**{"flash_attn": False, **config, **sizes})
+
+
+def in_windows(make):
+    def checked(config):
+        if config.pop("route_scope", "image") != "window":
+            raise ValueError('the package routes inside windows only: "route_scope": "window"')
+        return make(config)
+    return checked
 
 
 MAKERS = {
@@ -183,9 +222,10 @@ MAKERS = {
     "text_encoder": make_text_encoder,
     "masked_language_model": lambda config: make_text_encoder(config, True),
     "cross_attention": lambda config: ConditionalRoutedCrossAttention(**config),
-    "autoregressive_attention": lambda config: ConditionalRoutedAutoregressiveAttention(**config),
-    "image_attention": make_image_attention,
-    "vit": make_vit,
+    "autoregressive_attention": make_autoregressive,
+    "language_model": make_language_model,
+    "image_attention": in_windows(lambda config: ConditionalRoutedImageAttention(**config)),
+    "vit": in_windows(make_vit),
 }
 
 
@@ -287,6 +327,13 @@ def describe_text_encoder(m):
     return config
 
 
+def describe_language_model(m):
+    found = [{**describe_autoregressive(attention), "ff_mult": multiple(ff[1].out_features, ff[1].in_features)} for attention, ff in m.layers]
+    if any(config != found[0] for config in found):
+        raise ValueError("the layers of this module differ in their arguments")
+    return {**found[0], "depth": len(m.layers), "vocab_size": m.token_emb.num_embeddings}
+
+
 def describe_image_attention(m):
     return {**describe_routed(m), **describe_light(m.light_attn), "light_window_size": m.light_window_size,
             "channel_first": m.channel_first, "route_scope": "window"}
@@ -310,6 +357,7 @@ DESCRIBERS = (
     (ConditionalRoutedTransformerBlock, "transformer_block", describe_block),
     (Encoder, "encoder", lambda m: describe_layers(m.layers)),
     (TextEncoder, "text_encoder", describe_text_encoder),
+    (LanguageModel, "language_model", describe_language_model),
     (ConditionalRoutedCrossAttention, "cross_attention", describe_cross),
     (ConditionalRoutedAutoregressiveAttention, "autoregressive_attention", describe_autoregressive),
     (ConditionalRoutedImageAttention, "image_attention", describe_image_attention),
@@ -321,7 +369,7 @@ def describe(module):
     """config.json of a live module."""
     for kind, name, describer in DESCRIBERS:
         if isinstance(module, kind):
-            if hasattr(module, "to_logits"):
+            if isinstance(module, TextEncoder) and hasattr(module, "to_logits"):
                 name = "masked_language_model"
             return {"type": name, **{key: value for key, value in describer(module).items() if value is not None}}
     raise TypeError(f"no libcolt5 type for {type(module).__name__}")
@@ -430,9 +478,11 @@ def call(module, inputs, mend):
     if isinstance(module, ConditionalRoutedCrossAttention):
         return module(inputs.x, inputs.context, mask=inputs.mask, context_mask=inputs.context_mask)
     if isinstance(module, MASKLESS):
-        if inputs.mask is not None:
+        if inputs.mask is None:
+            return module(inputs.x)
+        if not hasattr(module, "takes_mask"):
             raise ValueError(f"the package has no mask in {type(module).__name__}")
-        return module(inputs.x)
+        return module(inputs.x, mask=inputs.mask)
     mask = inputs.mask
     if mend and mask is None:
         mask = torch.ones(inputs.x.shape[:2], dtype=torch.bool)  # fault 4
@@ -597,13 +647,14 @@ def example(kind, tokens):
         "masked_language_model": {"depth": 2, **block},
         "cross_attention": {"dim": 32, "num_tokens_q": tokens // 4, "num_tokens_kv": tokens // 4, "dim_head": 8, "heads": 4},
         "autoregressive_attention": {"dim": 32, **counts, **heavy, **light, "num_heavy_tokens_q": 8},
+        "language_model": {"dim": 32, "depth": 2, **counts, **heavy, **light, "num_heavy_tokens_q": 16},
     }[kind]}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="where the saved module goes")
-    parser.add_argument("--type", default="transformer_block", help="the example's type: " + ", ".join(MAKERS))
+    parser.add_argument("--type", default="transformer_block", help="the example's type, any but image_attention and vit: " + ", ".join(MAKERS))
     parser.add_argument("--config", type=pathlib.Path, help="a config.json to build, in place of an example")
     parser.add_argument("--weights", type=pathlib.Path, help="its weights: a safetensors file, or what torch.save wrote of a state_dict")
     parser.add_argument("--input", type=pathlib.Path, help="x.npy, in place of random numbers")
@@ -620,7 +671,7 @@ def main():
         module.load_state_dict(load_file(a.weights) if a.weights.suffix == ".safetensors" else torch.load(a.weights), strict=True)
     if a.input:
         x = torch.from_numpy(numpy.load(a.input))
-    elif isinstance(module, TextEncoder):
+    elif isinstance(module, (TextEncoder, LanguageModel)):
         x = torch.randint(PADDING, (a.batch, a.tokens))
     else:
         x = torch.randn(a.batch, a.tokens, config["dim"])

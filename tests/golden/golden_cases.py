@@ -37,12 +37,12 @@ def config(kind, base, changes):
 
 def feed_forward(name, about, changes={}, **rest):
     base = {"dim": 16, "num_heavy_tokens": 8, "heavy_ff_mult": 2}
-    return Case("feed_forward_" + name, about, config("feed_forward", base, changes), **rest)
+    return Case("feed_forward_" + name, about, config("feed_forward", base, changes), **{"tokens": 20, **rest})
 
 
 def attention(name, about, changes={}, **rest):
-    base = {"dim": 16, "num_heavy_tokens_q": 8, "num_heavy_tokens_kv": 10, "light_dim_head": 8, "light_heads": 2,
-            "light_window_size": 16, "heavy_dim_head": 8, "heavy_heads": 2}
+    base = {"dim": 16, "num_heavy_tokens_q": 8, "num_heavy_tokens_kv": 10, "light_dim_head": 4, "light_heads": 2,
+            "light_window_size": 16, "heavy_dim_head": 6, "heavy_heads": 2}
     return Case("attention_" + name, about, config("attention", base, changes), **{"tokens": 24, **rest})
 
 
@@ -50,12 +50,15 @@ BLOCK = {"dim": 16, "num_heavy_attn_tokens_q": 8, "num_heavy_attn_tokens_kv": 10
          "light_dim_head": 8, "light_heads": 2, "light_window_size": 16, "heavy_dim_head": 8, "heavy_heads": 2}
 
 
+NARROW = {"dim": 8, "light_dim_head": 4, "heavy_dim_head": 4}
+
+
 def block(name, about, changes={}, **rest):
     return Case("transformer_block_" + name, about, config("transformer_block", BLOCK, changes), **{"tokens": 24, **rest})
 
 
 def encoder(name, about, changes={}, **rest):
-    return Case("encoder_" + name, about, config("encoder", {**BLOCK, "depth": 2, "heavy_ff_mult": 1}, changes), **{"tokens": 20, **rest})
+    return Case("encoder_" + name, about, config("encoder", {**BLOCK, "depth": 2, **NARROW}, changes), **{"tokens": 20, **rest})
 
 
 def text_encoder(name, about, changes={}, **rest):
@@ -74,10 +77,10 @@ FEED_FORWARD = [
     feed_forward("all_masked", "a sample without a valid token, one with fewer than K, one full", SOFTLY, batch=3,
                  mask=("none", "5", "full"), routing="nonzero"),
     feed_forward("one_valid", "a sample with one valid token", HARD, mask=("1", "holes"), routing="nonzero"),
-    feed_forward("n_equals_k", "N = K: nothing is routed", {"num_heavy_tokens": 24}, unrouted=("router",)),
-    feed_forward("n_below_k", "N < K, with a mask", {"num_heavy_tokens": 100}, tokens=20, mask=("holes", "full"), unrouted=("router",)),
+    feed_forward("n_equals_k", "N = K: nothing is routed", {"num_heavy_tokens": 20}, unrouted=("router",)),
+    feed_forward("n_below_k", "N < K, with a mask", {"num_heavy_tokens": 100}, tokens=13, mask=("holes", "full"), unrouted=("router",)),
     feed_forward("k_one", "K = 1, odd N", {"num_heavy_tokens": 1, **SOFTLY}, tokens=37, routing="nonzero"),
-    feed_forward("k_all_but_one", "K = N - 1: the solver's k is cut to N", {"num_heavy_tokens": 23, "router_kwargs": {"eps": 1.0}},
+    feed_forward("k_all_but_one", "K = N - 1: the solver's k is cut to N", {"num_heavy_tokens": 19, "router_kwargs": {"eps": 1.0}},
                  mask=("full", "holes")),
     feed_forward("straight_through_off", "real scores reach the output", HARD, routing="nonzero"),
     feed_forward("straight_through_off_mask", "the same with masks, one sample all masked", HARD, batch=3,
@@ -180,29 +183,29 @@ ATTENTION = [
 BLOCKS = [
     block("plain", "all defaults but the widths"),
     block("soft_mask", "routing gradients that are not zero, masks", SOFTLY, mask=("holes", "tail"), routing="nonzero"),
-    block("short_name", "num_heavy_attn_tokens for both counts", {"num_heavy_attn_tokens_q": None, "num_heavy_attn_tokens_kv": None,
+    block("short_name", "num_heavy_attn_tokens for both counts", {**NARROW, "num_heavy_attn_tokens_q": None, "num_heavy_attn_tokens_kv": None,
           "num_heavy_attn_tokens": 7}, batch=1, tokens=32),
     block("routes_2_rotary", "two routes, both rotaries", {"num_routed_kv": 2, "rotary_emb": True, "light_rotary_emb": True, **SOFTLY},
           mask=("full", "holes"), routing="nonzero"),
-    block("all_masked", "a sample without a valid token", HARD, batch=3, tokens=16, mask=("none", "5", "full"), routing="nonzero"),
-    block("unrouted_ff", "N <= K in the feedforward alone", {"num_heavy_ff_tokens": 24, **SOFTLY}, unrouted=("conditional_ff.router",),
+    block("all_masked", "a sample without a valid token", {**NARROW, **HARD}, batch=3, tokens=16, mask=("none", "5", "full"), routing="nonzero"),
+    block("unrouted_ff", "N <= K in the feedforward alone", {**NARROW, "num_heavy_ff_tokens": 24, **SOFTLY}, unrouted=("conditional_ff.router",),
           routing="nonzero", mask=("full", "holes")),
-    block("unrouted_attn", "N <= K in the attention alone", {"num_heavy_attn_tokens_q": 24, "num_heavy_attn_tokens_kv": 24, **SOFTLY},
+    block("unrouted_attn", "N <= K in the attention alone", {**NARROW, "num_heavy_attn_tokens_q": 24, "num_heavy_attn_tokens_kv": 24, **SOFTLY},
           unrouted=("conditional_attn.q_router", "conditional_attn.kv_router"), routing="nonzero"),
-    block("unrouted", "N <= K everywhere", {"num_heavy_attn_tokens": 50, "num_heavy_attn_tokens_q": None, "num_heavy_attn_tokens_kv": None,
+    block("unrouted", "N <= K everywhere", {**NARROW, "num_heavy_attn_tokens": 50, "num_heavy_attn_tokens_q": None, "num_heavy_attn_tokens_kv": None,
           "num_heavy_ff_tokens": 50}, tokens=17, mask=("full", "holes"),
           unrouted=("conditional_attn.q_router", "conditional_attn.kv_router", "conditional_ff.router")),
-    block("straight_through_off", "real scores reach the output", {**HARD, "multiply_keys_by_score": True,
+    block("straight_through_off", "real scores reach the output", {**NARROW, **HARD, "multiply_keys_by_score": True,
           "multiply_queries_by_score": True}, routing="nonzero"),
-    block("no_light_no_null", "no light attention, no null query token", {"has_light_attn": False, "light_dim_head": None,
+    block("no_light_no_null", "no light attention, no null query token", {**NARROW, "has_light_attn": False, "light_dim_head": None,
           "light_heads": None, "light_window_size": None, "use_null_q_tokens": False, **SOFTLY}, mask=("full", "holes"), routing="nonzero"),
     block("sinkhorn", "Sinkhorn: three routers, three seeds", {"router_type": "sinkhorn", "router_kwargs": {"n_iters": 3}}, mask=("full", "holes"), seed=100, oracle=OURS,
           routing="nonzero"),
-    block("cum_softmax", "cumulative softmax", {"router_type": "cum_softmax", "router_straight_through": False}, mask=("full", "holes"),
+    block("cum_softmax", "cumulative softmax", {**NARROW, "router_type": "cum_softmax", "router_straight_through": False}, mask=("full", "holes"),
           oracle=OURS, routing="nonzero"),
-    block("blocks", "block routing", {"router_kwargs": {"route_block_size": 8, **SOFT}}, mask=("full", "holes"), oracle=OURS,
+    block("blocks", "block routing", {**NARROW, "router_kwargs": {"route_block_size": 8, **SOFT}}, mask=("full", "holes"), oracle=OURS,
           routing="nonzero"),
-    block("random_route", "random routes", {"random_route": True}, seed=9, mask=("full", "holes"), oracle=OURS, routing="zero"),
+    block("random_route", "random routes", {**NARROW, "random_route": True}, seed=9, mask=("full", "holes"), oracle=OURS, routing="zero"),
 ]
 
 ENCODERS = [
@@ -217,7 +220,7 @@ ENCODERS = [
     encoder("depth_one", "one layer", {"depth": 1}, batch=1, tokens=21, mask=("holes",)),
 ]
 
-SMALL_TEXT = {"heavy_ff_mult": 1, "vocab_size": 258}
+SMALL_TEXT = {**NARROW, "vocab_size": 258}
 TEXT_ENCODERS = [
     text_encoder("plain", "bytes with padding, both rotaries by default", {"heavy_ff_mult": 1}, padding=(0, 7)),
     text_encoder("soft", "routing gradients that are not zero, ids of 8 bytes", {**SMALL_TEXT, **SOFTLY}, padding=(3, 0), wide_ids=True,
@@ -230,7 +233,121 @@ TEXT_ENCODERS = [
                  routing="nonzero"),
 ]
 
-CASES = FEED_FORWARD + ATTENTION + BLOCKS + ENCODERS + TEXT_ENCODERS
+
+
+def cross(name, about, changes={}, **rest):
+    base = {"dim": 12, "num_tokens_q": 6, "num_tokens_kv": 9, "dim_head": 6, "heads": 2}
+    return Case("cross_attention_" + name, about, config("cross_attention", base, changes), **{"tokens": 17, "context": 29, **rest})
+
+
+CROSS = [
+    cross("plain", "all defaults but the widths"),
+    cross("soft_mask", "routing gradients that are not zero, both masks", SOFTLY, mask=("full", "holes"), context_mask=("holes", "tail"),
+          routing="nonzero"),
+    cross("all_masked", "samples without a valid token, on either side", HARD, batch=3, mask=("none", "5", "full"),
+          context_mask=("4", "none", "full"), routing="nonzero"),
+    cross("routes_2", "two sets of key-values, keys multiplied by their scores", {"kv_routing_tokens": 2, "multiply_keys_by_score": True, **HARD},
+          context_mask=("full", "holes"), routing="nonzero"),
+    cross("unrouted_q", "N <= K on the query side: the output is the heavy output", {"num_tokens_q": 17, **SOFTLY},
+          context_mask=("full", "holes"), unrouted=("q_router",), routing="nonzero"),
+    cross("unrouted_kv", "N <= K on the context's side, two sets", {"num_tokens_kv": 40, "kv_routing_tokens": 2, **SOFTLY},
+          mask=("full", "holes"), context_mask=("full", "holes"), unrouted=("kv_router",), routing="nonzero"),
+    cross("unrouted_both", "N <= K on both sides", {"num_tokens_q": 20, "num_tokens_kv": 29}, mask=("full", "holes"),
+          context_mask=("holes", "full"), unrouted=("q_router", "kv_router")),
+    cross("no_null_q", "unrouted rows get 0", {"use_null_q_tokens": False, **SOFTLY}, routing="nonzero"),
+    cross("blocks", "block routing of the key-values alone", {"route_block_size": 8, **SOFTLY}, context_mask=("full", "holes"), oracle=OURS,
+          routing="nonzero"),
+    cross("sinkhorn", "Sinkhorn", {"router_type": "sinkhorn", "router_kwargs": {"n_iters": 2}}, context_mask=("full", "holes"), seed=4,
+          oracle=OURS, routing="nonzero"),
+]
+
+
+def autoregressive(name, about, changes={}, **rest):
+    base = {"dim": 12, "num_heavy_tokens_q": 4, "num_heavy_tokens_kv": 9, "light_dim_head": 6, "light_heads": 2, "light_window_size": 8,
+            "heavy_dim_head": 6, "heavy_heads": 2}
+    return Case("autoregressive_attention_" + name, about, config("autoregressive_attention", base, changes), **{"tokens": 32, **rest})
+
+
+AUTOREGRESSIVE = [
+    autoregressive("plain", "all defaults but the widths"),
+    autoregressive("soft", "routing gradients that are not zero, N no multiple of the window", SOFTLY, tokens=29, routing="nonzero"),
+    autoregressive("routes_2_rotary", "two routes, rotary, real scores, keys and queries multiplied", {"num_routed_kv": 2, "rotary_emb": True,
+                   "multiply_keys_by_score": True, "multiply_queries_by_score": True, **HARD}, tokens=27, routing="nonzero"),
+    autoregressive("window", "another heavy window than the light one", {"heavy_window_size": 12, "light_window_size": 5, **SOFTLY}, tokens=40,
+                   routing="nonzero"),
+    autoregressive("unrouted_q", "all queries of a window, rotary, rotary in the light branch: what a language model is made of",
+                   {"num_heavy_tokens_q": 8, "rotary_emb": True, "light_rotary_emb": True, **SOFTLY}, tokens=30, unrouted=("q_router",),
+                   routing="nonzero"),
+    autoregressive("unrouted_kv", "all earlier tokens, no null query token", {"num_heavy_tokens_kv": 32, "use_null_q_tokens": False, **SOFTLY},
+                   tokens=29, unrouted=("kv_router",), routing="nonzero"),
+    autoregressive("unrouted_both", "nothing routed", {"num_heavy_tokens_q": 20, "num_heavy_tokens_kv": 100, "rotary_emb": True}, tokens=21,
+                   unrouted=("q_router", "kv_router")),
+    autoregressive("light_only", "N no more than a window: light only", tokens=8, oracle=OURS, unrouted=("q_router", "kv_router")),
+    autoregressive("mask", "masks, two routes, rotary", {"num_routed_kv": 2, "rotary_emb": True, **SOFTLY}, batch=3, tokens=29,
+                   mask=("holes", "none", "tail"), oracle=OURS, routing="nonzero"),
+    autoregressive("sinkhorn", "Sinkhorn: rows are counted by window", {"router_type": "sinkhorn", "num_routed_kv": 2,
+                   "router_kwargs": {"n_iters": 2}}, tokens=29, seed=6, oracle=OURS, routing="nonzero"),
+    autoregressive("random_route", "random routes", {"random_route": True, "num_routed_kv": 2}, seed=8, oracle=OURS, routing="zero"),
+]
+
+
+def image(name, about, changes={}, **rest):
+    base = {"dim": 12, "num_heavy_tokens_q": 5, "num_heavy_tokens_kv": 7, "light_dim_head": 6, "light_heads": 2, "light_window_size": 4,
+            "heavy_dim_head": 6, "heavy_heads": 2}
+    made = config("image_attention", base, changes)
+    shape = (2, 12, 8, 4) if made.get("channel_first") else (2, 8, 4, 12)
+    return Case("image_attention_" + name, about, made, **{"shape": shape, "tokens": 32, **rest})
+
+
+WINDOW = {"route_scope": "window"}
+IMAGES = [
+    image("window", "routing inside windows, all defaults but the widths", WINDOW),
+    image("window_soft", "routing gradients that are not zero, two routes, real scores", {**WINDOW, "num_routed_kv": 2,
+          "multiply_keys_by_score": True, "multiply_queries_by_score": True, **HARD}, routing="nonzero"),
+    image("window_channel_first", "channels first, no null query token", {**WINDOW, "channel_first": True, "use_null_q_tokens": False, **SOFTLY},
+          routing="nonzero"),
+    image("window_unrouted", "windows of no more than K tokens, masks", {**WINDOW, "num_heavy_tokens_q": 16, **SOFTLY}, mask=("full", "holes"),
+          oracle=OURS, unrouted=("q_router",), routing="nonzero"),
+    image("plain", "routing over the picture, all defaults but the widths", oracle=OURS),
+    image("soft_mask", "routing gradients that are not zero, masks, two routes", {"num_routed_kv": 2, **SOFTLY}, mask=("holes", "tail"),
+          oracle=OURS, routing="nonzero"),
+    image("odd_size", "a picture that windows do not divide, masks", SOFTLY, shape=(2, 7, 6, 12), tokens=42, mask=("full", "holes"), oracle=OURS,
+          routing="nonzero"),
+    image("channel_first", "channels first, a window larger than the picture", {"channel_first": True, "light_window_size": 16, **SOFTLY},
+          oracle=OURS, routing="nonzero"),
+    image("unrouted", "N <= K on the key-value side", {"num_heavy_tokens_kv": 32, **SOFTLY}, mask=("full", "holes"), oracle=OURS,
+          unrouted=("kv_router",), routing="nonzero"),
+]
+
+
+def vit(name, about, changes={}, **rest):
+    base = {"dim": 8, "depth": 1, "image_size": 16, "patch_size": 2, "num_classes": 5, "attn_num_heavy_tokens_q": 6, "attn_num_heavy_tokens_kv": 7,
+            "attn_light_dim_head": 4, "attn_light_heads": 2, "attn_light_window_size": 4, "attn_heavy_dim_head": 4, "attn_heavy_heads": 2,
+            "ff_num_heavy_tokens": 9, "ff_light_mult": 0.5, "ff_heavy_mult": 2}
+    return Case("vit_" + name, about, config("vit", base, changes), **{"shape": (2, 3, 16, 16), **rest})
+
+
+VITS = [
+    vit("window", "routing inside windows", WINDOW, routing="nonzero"),
+    vit("window_options", "one channel, two layers, two routes, real scores", {**WINDOW, "channels": 1, "depth": 2, "attn_num_routed_kv": 2,
+        "router_straight_through": False, "router_kwargs": {"eps": 0.5}}, shape=(2, 1, 16, 16), routing="nonzero"),
+    vit("image", "routing over the picture", oracle=OURS, routing="nonzero"),
+    vit("oblong", "an oblong picture that windows do not divide, oblong patches", {"image_size": [12, 20], "patch_size": [2, 4]},
+        shape=(1, 3, 12, 20), oracle=OURS, routing="nonzero"),
+]
+
+CAUSAL = {"dim": 8, "depth": 2, "num_heavy_tokens_q": 8, "num_heavy_tokens_kv": 9, "light_dim_head": 4, "light_heads": 2, "light_window_size": 8,
+          "heavy_dim_head": 4, "heavy_heads": 2, "rotary_emb": True, "light_rotary_emb": True, "ff_mult": 2}
+MODELS = [
+    Case("masked_language_model_soft", "logits, padding", config("masked_language_model", {**BLOCK, **NARROW, "depth": 1}, SOFTLY), batch=1,
+         tokens=17, padding=(3,), routing="nonzero"),
+    Case("language_model_soft", "two layers, N no multiple of the window", config("language_model", CAUSAL, {"vocab_size": 40, **SOFTLY}), tokens=21,
+         unrouted=("layers.0.0.q_router", "layers.1.0.q_router"), routing="nonzero"),
+    Case("language_model_padding", "padding at the end, two routes", config("language_model", CAUSAL, {"num_routed_kv": 2, "depth": 1, **HARD}),
+         batch=1, tokens=18, padding=(5,), unrouted=("layers.0.0.q_router",), routing="nonzero"),
+]
+
+CASES = FEED_FORWARD + ATTENTION + BLOCKS + ENCODERS + TEXT_ENCODERS + CROSS + AUTOREGRESSIVE + IMAGES + VITS + MODELS
 
 
 def solver(name, about, shape, scale=1.0, mask=(), routing="nonzero", **options):
@@ -251,6 +368,24 @@ SOLVER_CASES = [
     solver("k_is_n", "k = N", (2, 31), k=31.0, eps=0.2, eps_init=4.0, eps_decay=0.7, routing=None),
     solver("k_one", "k = 9/8, one row of one block's width", (1, 16), k=1.125, eps=0.2, eps_init=1.0, eps_decay=0.7),
     solver("long", "a longer row", (1, 1500), k=72.0, eps=0.2, eps_init=4.0, eps_decay=0.7),
+]
+
+
+def router(name, about, shape, scale=1.0, mask=(), seed=0, **options):
+    return Case(name, about, shape=shape, scale=scale, mask=mask, seed=seed, options=options)
+
+
+ROUTER_CASES = [
+    router("sinkhorn_default", "all defaults", (2, 2, 40), k=6, temperature=0.7, n_iters=8),
+    router("sinkhorn_short", "two steps, another seed", (2, 1, 33), k=5, temperature=0.7, n_iters=2, seed=12),
+    router("sinkhorn_two_slots", "two slots, one step", (3, 1, 17), k=2, temperature=1.0, n_iters=1, seed=1),
+    router("sinkhorn_mask", "masked tokens, rows without a valid one, with one, with fewer than K", (4, 2, 24), k=7, temperature=0.9, n_iters=3,
+           mask=("holes", "none", "1", "5"), seed=2 ** 33 + 5),
+    router("sinkhorn_log_scores", "as first published", (2, 2, 30), k=6, temperature=0.7, n_iters=3, log_scores=True),
+    router("cum_softmax_default", "all defaults", (2, 3, 40), temperature=1.0),
+    router("cum_softmax_clamp", "a spread at which the sum is clamped", (2, 1, 50), scale=8.0, temperature=1.0),
+    router("cum_softmax_mask", "masked tokens, rows without a valid one, with one, with few; temperature", (4, 2, 24), temperature=2.5,
+           mask=("holes", "none", "1", "5")),
 ]
 
 
