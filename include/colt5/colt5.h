@@ -28,6 +28,7 @@
 #include <colt5/ops/random.h>
 #include <colt5/ops/route.h>
 #include <colt5/ops/score.h>
+#include <colt5/ops/norm.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/version.h>

@@ -13,6 +13,7 @@
     X(attention) \
     X(attention_vectors) \
     X(gather) \
+    X(norm) \
     X(random) \
     X(route) \
     X(score) \
@@ -28,7 +29,9 @@
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
     X(GELU_FORWARD, activation, gelu_forward) \
+    X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
     X(RANDOM_UNIFORM, random, random_uniform) \
+    X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
     X(ROUTE_MASK, route, route_mask) \
     X(SCORE_FACTOR, score, score_factor) \
     X(SCORE_FORWARD, score, score_forward) \

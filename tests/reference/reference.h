@@ -41,6 +41,11 @@ struct reference_local_attention {
     const uint8_t *mask;
 };
 void reference_local_attention(const struct reference_local_attention *a, double *y, double *lse);
+/* norm.c; mean and scale may be NULL */
+void reference_rms_norm_forward(const double *x, const double *gamma, double *y, double *scale,
+                                size_t rows, size_t D);
+void reference_layer_norm_forward(const double *x, const double *weight, const double *bias,
+                                  double *y, double *mean, double *scale, size_t rows, size_t D);
 
 /* random.c */
 void reference_random_uniform(uint64_t seed, uint32_t stream, uint32_t slot, uint32_t first_row,

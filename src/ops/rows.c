@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "ops/rows.h"
+
+#include <colt5/tensor.h>
+
+#define MOST_STEPS  8  /* vectors in registers: 64 of 255 floats at most */
+#define FAIR_STEPS  4  /* enough in flight for a work-item to hide the memory */
+#define LEAST_LANES 8  /* what lanes_sum takes */
+#define FAIR_LANES  32 /* a warp reads whole lines */
+#define FAIR_GROUP  256
+#define ROWS_ON_CPU 32 /* of a group: enough for its overhead, few enough to share out */
+
+size_t row_width(const colt5_tensor *x)
+{
+    return x->dims[x->rank - 1];
+}
+
+size_t row_count(const colt5_tensor *x)
+{
+    size_t rows = 1;
+    for (int i = 0; i + 1 < x->rank; i++) rows *= x->dims[i];
+    return rows;
+}
+
+static size_t power_of_two_from(size_t least)
+{
+    size_t power = 1;
+    while (power < least) power *= 2;
+    return power;
+}
+
+static void set_lanes(struct row_plan *plan, colt5_type type, size_t vectors, size_t lanes)
+{
+    const size_t steps = (vectors + lanes - 1) / lanes;
+    plan->lanes = lanes;
+    plan->steps = lanes > 1 && steps <= MOST_STEPS ? steps : 0;
+    const struct define defines[] = {STORAGE(type),
+                                     DEFINE("WIDTH", plan->width),
+                                     DEFINE("LANES", lanes),
+                                     DEFINE("STEPS", plan->steps),
+                                     {NULL, 0}};
+    for (int i = 0; i < 5; i++) plan->defines[i] = defines[i];
+}
+
+static size_t wanted_lanes(size_t vectors)
+{
+    size_t lanes = power_of_two_from((vectors + FAIR_STEPS - 1) / FAIR_STEPS);
+    const size_t all = power_of_two_from(vectors);
+    if (lanes < FAIR_LANES) lanes = all < FAIR_LANES ? all : FAIR_LANES;
+    if (lanes < LEAST_LANES) lanes = LEAST_LANES;
+    return lanes < FAIR_GROUP ? lanes : FAIR_GROUP;
+}
+
+colt5_status plan_rows(colt5_context *ctx, enum kernel id, colt5_type type, size_t D, size_t width,
+                       struct row_plan *plan)
+{
+    const size_t vectors = D / width;
+    size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(vectors);
+    plan->width = width;
+    for (;;) {
+        set_lanes(plan, type, vectors, lanes);
+        const size_t wanted = lanes > 1 ? FAIR_GROUP : ROWS_ON_CPU;
+        const colt5_status status = group_size(ctx, id, plan->defines, wanted, &plan->group);
+        if (status != COLT5_OK || plan->group >= lanes) return status;
+        lanes = plan->group < LEAST_LANES ? 1 : plan->group;
+    }
+}
+
+struct grid row_groups(const struct row_plan *plan, size_t rows)
+{
+    const size_t rows_a_group = plan->group / plan->lanes;
+    return GROUPS((rows + rows_a_group - 1) / rows_a_group, 1, 1, plan->group);
+}
