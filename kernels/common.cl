@@ -43,6 +43,13 @@ typedef ushort storage;
 // A mask that is absent lets everything through.
 #define valid(mask, i) (!present(mask) || at(mask, i) != 0)
 
+// An index in [0, N). An int, not a long: rusticl 22.3 takes a negative int widened to long for
+// not negative.
+inline bool inside(int n, ulong N)
+{
+    return n >= 0 && (ulong)n < N;
+}
+
 inline float bf16_to_float(ushort bits)
 {
     return as_float((uint)bits << 16);

@@ -9,7 +9,6 @@ __kernel void gather(IN(x), IN_I32(index), OUT(y), ulong N, ulong K, ulong D)
     const size_t d = get_global_id(0), k = get_global_id(1), b = get_global_id(2);
     if (d >= D) return;
 
-    const long n = at(index, b * K + k);
-    const bool inside = n >= 0 && n < (long)N;
-    store(y, (b * K + k) * D + d, inside ? load(x, (b * N + n) * D + d) : 0.0f);
+    const int n = at(index, b * K + k);
+    store(y, (b * K + k) * D + d, inside(n, N) ? load(x, (b * N + n) * D + d) : 0.0f);
 }

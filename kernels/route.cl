@@ -4,18 +4,13 @@
 // index [B][R][K], mask [B][N], s and scores [B][R][N] f32. One work-item an element of what is
 // written, all dims as one: any of them may be large. Bound by memory.
 
-inline bool inside(long n, ulong N)
-{
-    return n >= 0 && n < (long)N;
-}
-
 // KR = R·K: elements of a sample. One of routed and gates is present.
 __kernel void route_mask(IN_U8(mask), IN_I32(index), OUT_U8(routed), OUT_F32(gates), ulong N,
                          ulong KR, ulong count)
 {
     const size_t i = get_global_id(0);
     if (i >= count) return;
-    const long n = at(index, i);
+    const int n = at(index, i);
     const bool real = inside(n, N) && valid(mask, i / KR * N + n);
     if (present(routed)) at(routed, i) = real;
     if (present(gates)) at(gates, i) = real;
@@ -25,7 +20,7 @@ __kernel void gather_scores(IN_F32(scores), IN_I32(index), OUT_F32(y), ulong N, 
 {
     const size_t i = get_global_id(0);
     if (i >= count) return;
-    const long n = at(index, i);
+    const int n = at(index, i);
     at(y, i) = inside(n, N) ? at(scores, i / K * N + n) : 0.0f;
 }
 
@@ -35,7 +30,7 @@ __kernel void gather_scores_backward(IN_F32(dy), IN_I32(index), OUT_F32(dscores)
 {
     const size_t i = get_global_id(0);
     if (i >= count) return;
-    const long n = at(index, i);
+    const int n = at(index, i);
     if (inside(n, N)) at(dscores, i / K * N + n) = at(dy, i);
 }
 

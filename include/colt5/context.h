@@ -146,15 +146,17 @@ void colt5_context_limit_workspace(colt5_context *ctx, size_t bytes);
 
 /**
  * Per-kernel timing from OpenCL events, from now on; off by default because each launch then
- * costs more. Needs a queue with CL_QUEUE_PROFILING_ENABLE: contexts made by colt5_context_create
- * get one when this is called, borrowed queues must have it (COLT5_ERROR_ARGUMENT otherwise).
+ * costs more. Waits for the queue; setting it again starts anew, turning it off keeps the profile.
+ * Needs a queue with CL_QUEUE_PROFILING_ENABLE: contexts made by colt5_context_create get a new
+ * queue when this is called (ask colt5_context_queue again), borrowed queues must have it
+ * (COLT5_ERROR_ARGUMENT otherwise).
  */
 COLT5_API
 colt5_status colt5_context_set_profiling(colt5_context *ctx, int on);
 
 /** One kernel's share of the profile. */
 typedef struct colt5_profile_row {
-    const char *kernel;   /* its name in the sources; valid while the context lives */
+    const char *kernel;   /* its name in the sources, "copy" or "clear"; never freed */
     uint64_t calls;       /* launches */
     uint64_t nanoseconds; /* device time of all of them */
 } colt5_profile_row;

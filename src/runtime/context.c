@@ -13,6 +13,7 @@ static colt5_status make_queue(colt5_context *ctx)
     ctx->cl = clCreateContext(NULL, 1, &ctx->device, NULL, NULL, &error);
     if (!ctx->cl) return fail_cl(NULL, ctx->info.name, "clCreateContext", error);
     ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, 0, &error);
+    ctx->owns_queue = true;
     return ctx->queue ? COLT5_OK : fail_cl(NULL, ctx->info.name, "clCreateCommandQueue", error);
 }
 

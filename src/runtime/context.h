@@ -20,6 +20,7 @@ struct colt5_context {
     cl_context cl;
     cl_device_id device;
     cl_command_queue queue;
+    bool owns_queue; /* not the application's */
     colt5_device_info info;
     colt5_callbacks callbacks;
     colt5_math math;
@@ -30,7 +31,7 @@ struct colt5_context {
     cl_mem nothing; /* stands for an absent tensor in a launch */
     struct program_cache programs;
     struct workspace workspace;
-    struct profile *profile; /* NULL: off */
+    struct profile *profile; /* NULL: never set */
 
     bool planning; /* launches are counted, not made (workspace.h) */
     uint64_t launches, flop, bytes;

@@ -88,12 +88,23 @@ static bool describe_texts(cl_device_id device, colt5_device_info *info)
     return true;
 }
 
-/* All of info but the platform's name and the places in the list; false: no host memory. */
+static void describe_platform(cl_device_id device, colt5_device_info *info)
+{
+    char name[512] = "";
+    clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof(info->platform_id), &info->platform_id,
+                    NULL);
+    if (info->platform_id)
+        clGetPlatformInfo(info->platform_id, CL_PLATFORM_NAME, sizeof(name) - 1, name, NULL);
+    snprintf(info->platform_name, sizeof(info->platform_name), "%.95s", name);
+}
+
+/* All of info but the places in the list; false: no host memory. */
 static bool describe(cl_device_id device, colt5_device_info *info)
 {
     memset(info, 0, sizeof(*info));
     info->platform = info->device = -1;
     info->device_id = device;
+    describe_platform(device, info);
     info->kind = kind_of(device);
     info->memory = NUMBER(device, CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong);
     info->largest_buffer = NUMBER(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong);
@@ -110,7 +121,7 @@ static bool usable(cl_device_id device)
            NUMBER(device, CL_DEVICE_ENDIAN_LITTLE, cl_bool);
 }
 
-static colt5_status add_device(struct device_list *list, const colt5_device_info *where)
+static colt5_status add_device(struct device_list *list, cl_device_id device, int p, int d)
 {
     if (list->count == list->capacity) {
         const size_t capacity = 2 * list->capacity + 8;
@@ -120,34 +131,25 @@ static colt5_status add_device(struct device_list *list, const colt5_device_info
         list->capacity = capacity;
     }
     colt5_device_info *info = &list->devices[list->count];
-    REQUIRE(NULL, describe(where->device_id, info), COLT5_ERROR_MEMORY, "devices: no host memory");
-    info->platform = where->platform;
-    info->device = where->device;
-    info->platform_id = where->platform_id;
-    memcpy(info->platform_name, where->platform_name, sizeof(info->platform_name));
+    REQUIRE(NULL, describe(device, info), COLT5_ERROR_MEMORY, "devices: no host memory");
+    info->platform = p;
+    info->device = d;
     list->count++;
     return COLT5_OK;
 }
 
 /* Adds a platform's usable devices; one that answers with an error is passed over. */
-static colt5_status add_platform(struct device_list *list, cl_platform_id platform, int number)
+static colt5_status add_platform(struct device_list *list, cl_platform_id platform, int p)
 {
-    colt5_device_info where = {.platform = number, .platform_id = platform};
-    char name[512] = "";
     cl_uint count = 0;
-    if (clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof(name), name, NULL) != CL_SUCCESS ||
-        clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count) != CL_SUCCESS || count == 0)
+    if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count) != CL_SUCCESS || count == 0)
         return COLT5_OK;
-    snprintf(where.platform_name, sizeof(where.platform_name), "%.95s", name);
     cl_device_id *ids = host_allocate_zeroed(count, sizeof(*ids));
     REQUIRE(NULL, ids, COLT5_ERROR_MEMORY, "devices: no host memory");
     colt5_status status = COLT5_OK;
     if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL) == CL_SUCCESS)
-        for (cl_uint d = 0; d < count && status == COLT5_OK; d++) {
-            where.device = (int)d;
-            where.device_id = ids[d];
-            if (usable(ids[d])) status = add_device(list, &where);
-        }
+        for (cl_uint d = 0; d < count && status == COLT5_OK; d++)
+            if (usable(ids[d])) status = add_device(list, ids[d], p, (int)d);
     host_release(ids);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/check.h"
 #include "runtime/context.h"
 #include "runtime/profile.h"
 
@@ -90,20 +91,29 @@ static colt5_status enqueue(colt5_context *ctx, const struct built_kernel *built
                : fail_cl(ctx, kernel_name(built->id), "clEnqueueNDRangeKernel", error);
 }
 
+colt5_status may_enqueue(colt5_context *ctx, const char *what)
+{
+    REQUIRE(ctx, !ctx->lost, COLT5_ERROR_LOST, "%s: the device was lost", what);
+    REQUIRE(ctx, !ctx->callbacks.cancel || !ctx->callbacks.cancel(ctx->callbacks.user),
+            COLT5_CANCELLED, "%s: cancelled", what);
+    return COLT5_OK;
+}
+
 colt5_status launch(colt5_context *ctx, enum kernel id, const struct define *defines,
                     struct grid grid, struct arguments arguments)
 {
     if (grid.items[0] == 0 || grid.items[1] == 0 || grid.items[2] == 0) return COLT5_OK;
-    ctx->launches++;
-    if (ctx->planning) return COLT5_OK;
-    REQUIRE(ctx, !ctx->lost, COLT5_ERROR_LOST, "%s: the device was lost", kernel_name(id));
-    REQUIRE(ctx, !ctx->callbacks.cancel || !ctx->callbacks.cancel(ctx->callbacks.user),
-            COLT5_CANCELLED, "%s: cancelled", kernel_name(id));
-
     struct built_kernel *built;
-    colt5_status status = program_kernel(ctx, id, defines, &built);
-    if (status == COLT5_OK) status = set_arguments(ctx, built->kernel, kernel_name(id), arguments);
-    return status == COLT5_OK ? enqueue(ctx, built, &grid) : status;
+    colt5_status status = COLT5_OK;
+    if (!ctx->planning) {
+        status = may_enqueue(ctx, kernel_name(id));
+        if (status == COLT5_OK) status = program_kernel(ctx, id, defines, &built);
+        if (status == COLT5_OK)
+            status = set_arguments(ctx, built->kernel, kernel_name(id), arguments);
+        if (status == COLT5_OK) status = enqueue(ctx, built, &grid);
+    }
+    if (status == COLT5_OK) ctx->launches++;
+    return status;
 }
 
 colt5_status group_size(colt5_context *ctx, enum kernel id, const struct define *defines,
@@ -154,9 +164,10 @@ colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const col
 {
     const size_t size = colt5_type_size(from->type), bytes = bytes_of(from);
     if (ctx->planning || bytes == 0) return COLT5_OK;
+    CHECK(may_enqueue(ctx, "copy"));
     const cl_int error =
         clEnqueueCopyBuffer(ctx->queue, from->buffer, to->buffer, from->offset * size,
-                            to->offset * size, bytes, 0, NULL, NULL);
+                            to->offset * size, bytes, 0, NULL, profile_slot(ctx, "copy"));
     return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "copy", "clEnqueueCopyBuffer", error);
 }
 
@@ -165,8 +176,10 @@ colt5_status clear_tensor(colt5_context *ctx, const colt5_tensor *tensor)
     const cl_uchar zero = 0;
     const size_t size = colt5_type_size(tensor->type), bytes = bytes_of(tensor);
     if (ctx->planning || bytes == 0) return COLT5_OK;
-    const cl_int error = clEnqueueFillBuffer(ctx->queue, tensor->buffer, &zero, 1,
-                                             tensor->offset * size, bytes, 0, NULL, NULL);
+    CHECK(may_enqueue(ctx, "clear"));
+    const cl_int error =
+        clEnqueueFillBuffer(ctx->queue, tensor->buffer, &zero, 1, tensor->offset * size, bytes, 0,
+                            NULL, profile_slot(ctx, "clear"));
     return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "clear", "clEnqueueFillBuffer", error);
 }
 

@@ -84,10 +84,15 @@ colt5_status launch(colt5_context *ctx, enum kernel id, const struct define *def
 
 /*
  * A power of two for GROUPS: at most wanted, the device's largest, and what the kernel itself
- * allows. While the context plans, at most wanted and the device's largest.
+ * allows. While the context plans, at most wanted and the device's largest: scratch must not be
+ * sized by it.
  */
 colt5_status group_size(colt5_context *ctx, enum kernel id, const struct define *defines,
                         size_t wanted, size_t *group);
+
+/* LOST on a lost device, CANCELLED where the callback says so: before each command that is not
+ * enqueued by launch (a backend's product, say). */
+colt5_status may_enqueue(colt5_context *ctx, const char *what);
 
 /* Counts work for the statistics: floating-point operations and bytes moved at the least. */
 void count_work(colt5_context *ctx, uint64_t flop, uint64_t bytes);

@@ -98,6 +98,21 @@ size_t dims_product(const size_t *dims, int rank)
     return product;
 }
 
+/*
+ * A buffer the device has really given: NVIDIA's driver creates one of any size and finds out at
+ * its first use that there is no memory.
+ */
+static cl_mem create_for_good(colt5_context *ctx, size_t bytes, cl_int *error)
+{
+    cl_mem buffer = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, bytes, NULL, error);
+    if (*error != CL_SUCCESS) return NULL;
+    *error = clEnqueueMigrateMemObjects(ctx->queue, 1, &buffer,
+                                        CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, 0, NULL, NULL);
+    if (*error == CL_SUCCESS) return buffer;
+    clReleaseMemObject(buffer);
+    return NULL;
+}
+
 colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer)
 {
     *buffer = NULL;
@@ -106,13 +121,14 @@ colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer)
             "buffer: %zu bytes asked, the device's largest buffer has %llu", bytes,
             (unsigned long long)ctx->info.largest_buffer);
     cl_int error;
-    *buffer = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &error);
-    if (error == CL_SUCCESS) return COLT5_OK;
-    *buffer = NULL;
+    *buffer = create_for_good(ctx, bytes ? bytes : 1, &error);
+    if (*buffer) return COLT5_OK;
     const colt5_status status = fail_cl(ctx, "buffer", "clCreateBuffer", error);
-    if (status != COLT5_ERROR_MEMORY) return status;
-    return fail(ctx, status, "buffer: no room for %zu bytes: clCreateBuffer: %s (%d)", bytes,
-                cl_error_name(error), (int)error);
+    if (status != COLT5_ERROR_MEMORY && error != CL_OUT_OF_RESOURCES) return status;
+    return ctx->lost ? status
+                     : fail(ctx, COLT5_ERROR_MEMORY,
+                            "buffer: no room for %zu bytes: clCreateBuffer: %s (%d)", bytes,
+                            cl_error_name(error), (int)error);
 }
 
 void buffer_release(cl_mem *buffer)

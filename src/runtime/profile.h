@@ -12,6 +12,19 @@
  */
 cl_event *profile_slot(colt5_context *ctx, const char *name);
 
+/* One command on the device, in nanoseconds of the device's clock. */
+struct profile_span {
+    const char *name;
+    uint64_t start, end;
+};
+
+/*
+ * Waits for the queue and gives the commands in the order they ran: the timeline of the first
+ * TIMELINE_MOST since profiling was set. Valid until the next command is profiled.
+ */
+#define TIMELINE_MOST 65536
+colt5_status profile_timeline(colt5_context *ctx, const struct profile_span **spans, size_t *count);
+
 void profile_release(colt5_context *ctx);
 
 #endif

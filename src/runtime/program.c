@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/binary_cache.h"
 #include "runtime/context.h"
 #include "runtime/source.h"
 
@@ -22,12 +23,14 @@ const char *kernel_name(enum kernel id)
     return kernels[id].function;
 }
 
-static void write_options(const struct define *defines, char *text, size_t size)
+/* False when they do not fit. */
+static bool write_options(const struct define *defines, char *text, size_t size)
 {
     size_t used = (size_t)snprintf(text, size, "-cl-std=CL1.2");
     for (; defines->name && used < size; defines++)
         used +=
             (size_t)snprintf(text + used, size - used, " -D %s=%ld", defines->name, defines->value);
+    return used < size;
 }
 
 /* Room for one more entry of size bytes at the end of a growing array. */
@@ -63,12 +66,17 @@ static colt5_status build_source(colt5_context *ctx, enum kernel_file file, cons
 {
     const char *name = kernel_sources[file].name;
     cl_int error;
+    *program = binary_cache_load(ctx, text, options);
+    if (*program) return COLT5_OK;
     *program = clCreateProgramWithSource(ctx->cl, 1, &text, NULL, &error);
     if (!*program) return fail_cl(ctx, name, "clCreateProgramWithSource", error);
     if (ctx->callbacks.progress)
         ctx->callbacks.progress(ctx->callbacks.user, name, ctx->programs.program_count, 0);
     error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
-    if (error == CL_SUCCESS) return COLT5_OK;
+    if (error == CL_SUCCESS) {
+        binary_cache_store(ctx, text, options, *program);
+        return COLT5_OK;
+    }
     const colt5_status status = error == CL_BUILD_PROGRAM_FAILURE
                                     ? fail_build(ctx, *program, name, options)
                                     : fail_cl(ctx, name, "clBuildProgram", error);
@@ -135,8 +143,9 @@ colt5_status program_kernel(colt5_context *ctx, enum kernel id, const struct def
                             struct built_kernel **kernel)
 {
     struct program_cache *cache = &ctx->programs;
-    char options[256];
-    write_options(defines, options, sizeof(options));
+    char options[512];
+    REQUIRE(ctx, write_options(defines, options, sizeof(options)), COLT5_ERROR_INTERNAL,
+            "%s: its defines are too long", kernel_name(id));
     for (size_t i = 0; i < cache->kernel_count; i++)
         if (cache->kernels[i].id == id && !strcmp(cache->kernels[i].options, options)) {
             *kernel = &cache->kernels[i];

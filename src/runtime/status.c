@@ -38,27 +38,38 @@ colt5_status fail(colt5_context *ctx, colt5_status code, const char *format, ...
     return code;
 }
 
+#define NVIDIA_ILLEGAL_ACCESS (-9999)
+
 static colt5_status status_of_cl(cl_int error)
 {
     switch (error) {
     case CL_MEM_OBJECT_ALLOCATION_FAILURE:
-    case CL_OUT_OF_RESOURCES:
     case CL_OUT_OF_HOST_MEMORY:
     case CL_INVALID_BUFFER_SIZE:
         return COLT5_ERROR_MEMORY;
     case CL_DEVICE_NOT_AVAILABLE:
-    case -36: /* CL_INVALID_COMMAND_QUEUE: what drivers answer once a kernel has faulted */
-    case -9999:
+    case CL_INVALID_COMMAND_QUEUE: /* what NVIDIA's driver answers once a kernel has faulted */
+    case NVIDIA_ILLEGAL_ACCESS:
         return COLT5_ERROR_LOST;
     default:
         return COLT5_ERROR_OPENCL;
     }
 }
 
+/*
+ * CL_OUT_OF_RESOURCES is a launch that asks too much (local memory, say), and a blocking read on a
+ * queue whose kernel has faulted: such a queue cannot be finished either.
+ */
+static bool queue_is_dead(const colt5_context *ctx)
+{
+    return ctx->queue && status_of_cl(clFinish(ctx->queue)) == COLT5_ERROR_LOST;
+}
+
 colt5_status fail_cl(colt5_context *ctx, const char *where, const char *call, cl_int error)
 {
-    return fail(ctx, status_of_cl(error), "%s: %s: %s (%d)", where, call, cl_error_name(error),
-                (int)error);
+    colt5_status status = status_of_cl(error);
+    if (ctx && error == CL_OUT_OF_RESOURCES && queue_is_dead(ctx)) status = COLT5_ERROR_LOST;
+    return fail(ctx, status, "%s: %s: %s (%d)", where, call, cl_error_name(error), (int)error);
 }
 
 void say(colt5_context *ctx, const char *format, ...)
