@@ -198,7 +198,8 @@ def make_language_model(config):
     config = {"rotary_emb": True, "light_rotary_emb": True, **config}
     vocab_size, depth, mult, dim = config.pop("vocab_size", 258), config.pop("depth"), config.pop("ff_mult", 4), config["dim"]
     embed = local_attention(dim, causal=True, **{key: config[key] for key in LIGHT if key in config})
-    return LanguageModel(dim, vocab_size, embed, [(make_autoregressive(dict(config)), package.FeedForward(dim, mult)) for _ in range(depth)])
+    layers = [(make_autoregressive(dict(config)), package.FeedForward(dim, mult)) for _ in range(depth)]
+    return LanguageModel(dim, vocab_size, embed, layers)
 
 
 def make_vit(config):
@@ -328,7 +329,8 @@ def describe_text_encoder(m):
 
 
 def describe_language_model(m):
-    found = [{**describe_autoregressive(attention), "ff_mult": multiple(ff[1].out_features, ff[1].in_features)} for attention, ff in m.layers]
+    mult = lambda ff: multiple(ff[1].out_features, ff[1].in_features)
+    found = [{**describe_autoregressive(attention), "ff_mult": mult(ff)} for attention, ff in m.layers]
     if any(config != found[0] for config in found):
         raise ValueError("the layers of this module differ in their arguments")
     return {**found[0], "depth": len(m.layers), "vocab_size": m.token_emb.num_embeddings}
@@ -654,7 +656,8 @@ def example(kind, tokens):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="where the saved module goes")
-    parser.add_argument("--type", default="transformer_block", help="the example's type, any but image_attention and vit: " + ", ".join(MAKERS))
+    parser.add_argument("--type", default="transformer_block",
+                        help="the example's type, any but image_attention and vit: " + ", ".join(MAKERS))
     parser.add_argument("--config", type=pathlib.Path, help="a config.json to build, in place of an example")
     parser.add_argument("--weights", type=pathlib.Path, help="its weights: a safetensors file, or what torch.save wrote of a state_dict")
     parser.add_argument("--input", type=pathlib.Path, help="x.npy, in place of random numbers")
@@ -676,7 +679,8 @@ def main():
     else:
         x = torch.randn(a.batch, a.tokens, config["dim"])
     context = torch.randn(a.batch, 2 * a.tokens, config["dim"]) if isinstance(module, ConditionalRoutedCrossAttention) else None
-    save(module, a.folder, x, mask=torch.from_numpy(numpy.load(a.mask)) if a.mask else None, context=context, order=a.order, config=config)
+    mask = torch.from_numpy(numpy.load(a.mask)) if a.mask else None
+    save(module, a.folder, x, mask=mask, context=context, order=a.order, seed=a.seed, config=config)
     print(f"wrote {a.folder}; compare with\n  colt5 run {a.folder} --input {a.folder}/x.npy"
           + (f" --mask {a.mask}" if a.mask else "") + (f" --context {a.folder}/context.npy" if context is not None else "")
           + f" --expect {a.folder}/y.npy --grad {a.folder}/dy.npy --expect-grad {a.folder}/gradients")

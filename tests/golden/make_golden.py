@@ -190,7 +190,8 @@ class SpecAutoregressive(ConditionalRoutedAutoregressiveAttention):
         keys = (real.unsqueeze(1) & earlier).flatten(0, 1)
         self.q_router.windows = self.kv_router.windows = windows
         iq, sq, tokens_q, _ = self.q_router(cut(x), num_tokens=self.num_heavy_tokens_q, mask=cut(real))
-        ikv, skv, tokens_kv, routed_keys = self.kv_router(x.repeat_interleave(windows - 1, dim=0), num_tokens=self.num_heavy_tokens_kv, mask=keys)
+        ikv, skv, tokens_kv, routed_keys = self.kv_router(x.repeat_interleave(windows - 1, dim=0), mask=keys,
+                                                           num_tokens=self.num_heavy_tokens_kv)
         angles = None
         if self.rotary_emb is not None:
             table, own = self.rotary_emb(windows * width), cut(place.expand(batch, -1))
@@ -198,7 +199,8 @@ class SpecAutoregressive(ConditionalRoutedAutoregressiveAttention):
         heavy = self.heavy_attn(tokens_q, context=tokens_kv, mask=routed_keys, normalized_scores_kv=skv, rotary_emb=angles,
                                 normalized_scores_q=sq if self.multiply_queries_by_score else None)
         if iq is not None:
-            base = torch.zeros(batch * (windows - 1), width, dim) if self.null_q_token is None else self.null_q_token.expand(batch * (windows - 1), width, dim)
+            fill = torch.zeros(dim) if self.null_q_token is None else self.null_q_token
+            base = fill.expand(batch * (windows - 1), width, dim)
             heavy = base.scatter(1, iq.unsqueeze(-1).expand(-1, -1, dim), heavy * sq.unsqueeze(-1))
         return light + after(heavy.unflatten(0, (batch, windows - 1)).flatten(1, 2)[:, : n - width], (0, 0, width, 0))
 
@@ -286,7 +288,7 @@ def make_module(case, generator):
     for i, (name, router) in enumerate(in_order(oracle.routers(module))):
         if case.injected:
             rows = case.batch, router.num_routing_tokens
-            tokens = config["num_heavy_tokens_kv" if name == "kv_router" else "num_heavy_tokens_q" if name == "q_router" else "num_heavy_tokens"]
+            tokens = config["num_heavy_tokens" + {"kv_router": "_kv", "q_router": "_q", "router": ""}[name]]
             indices = torch.rand(*rows, case.tokens, generator=generator).argsort(dim=-1)[..., :tokens]
             router.__class__, router.injected = InjectedRouter, (indices, torch.rand(*rows, tokens, generator=generator))
         else:
@@ -298,10 +300,10 @@ def make_module(case, generator):
 
 def check_description(module, config):
     """from_pytorch must find by itself what the config says."""
-    found, defaults = oracle.describe(module), {"num_heavy_tokens": "num_heavy_tokens_%s", "num_heavy_attn_tokens": "num_heavy_attn_tokens_%s"}
+    found = oracle.describe(module)
     for key, value in config.items():
-        if key in defaults and key not in found:
-            assert all(found[defaults[key] % side] == value for side in ("q", "kv")), key
+        if key in ("num_heavy_tokens", "num_heavy_attn_tokens") and key not in found:
+            assert found[key + "_q"] == found[key + "_kv"] == value, key
         elif key == "router_kwargs":
             assert all(found[key][name] == option for name, option in value.items()), value
         elif key == "light_window_size":
@@ -479,10 +481,13 @@ def make_router_case(case, folder):
     plain = run_router(case, s, mask, dscores, torch.float32, exact[1])
     assert bool(exact[2].isfinite().all()) and float(exact[2].norm()) > 1e-3, exact[2].norm()
     folder.mkdir(parents=True, exist_ok=True)
-    oracle.write_json(folder / "case.json", {"about": case.about, "function": case.name.rsplit("_", 1)[0] if case.name.startswith("cum") else "sinkhorn",
-                                             "seed": case.seed, "options": case.options})
-    oracle.write_arrays(folder, s=s, mask=mask, scores=exact[0], indices=None if exact[1] is None else exact[1].int(), dscores=dscores, ds=exact[2])
-    oracle.write_json(folder / "tolerance.json", {n: float(f"{oracle.error(plain[i], exact[i]):.3g}") for n, i in (("scores", 0), ("ds", 2))})
+    function = "cum_softmax" if case.name.startswith("cum_softmax") else "sinkhorn"
+    about = {"about": case.about, "function": function, "seed": case.seed, "options": case.options}
+    oracle.write_json(folder / "case.json", about)
+    oracle.write_arrays(folder, s=s, mask=mask, scores=exact[0], indices=None if exact[1] is None else exact[1].int(), dscores=dscores,
+                        ds=exact[2])
+    names = {"scores": 0, "ds": 2}
+    oracle.write_json(folder / "tolerance.json", {n: float(f"{oracle.error(plain[i], exact[i]):.3g}") for n, i in names.items()})
 
 
 def run_topk(case, x, mask, dvalues, dtype, indices=None):
@@ -562,7 +567,8 @@ def second_opinion(words):
         module.load_state_dict(load_file(folder / "model.safetensors"))
         inputs = oracle.Inputs(*(array(name) for name in ("x", "mask", "context", "context_mask")))
         run = oracle.run(module, inputs, torch.float64, array("dy").double())
-        wanted = {**load_file(folder / "gradients" / "gradients.safetensors"), "dx": array("gradients/dx"), "dcontext": array("gradients/dcontext")}
+        wanted = load_file(folder / "gradients" / "gradients.safetensors")
+        wanted |= {name: array(f"gradients/{name}") for name in ("dx", "dcontext")}
         errors = {"y": oracle.error(run.y, array("y"))}
         errors |= {name: oracle.error(have, wanted[name]) for name, have in run.gradients.items()}
         name = max(errors, key=errors.get)
