@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <colt5/file.h>
+
 #include "io/file.h"
 #include "runtime/check.h"
 #include "runtime/memory.h"
@@ -42,30 +44,16 @@ colt5_status json_read_string(const char *where, const json_t *object, const cha
     return COLT5_OK;
 }
 
-struct sink {
-    struct output output;
-    colt5_status status;
-};
-
-static int append(const char *bytes, size_t count, void *data)
-{
-    struct sink *sink = data;
-    sink->status = output_write(&sink->output, bytes, count);
-    return sink->status == COLT5_OK ? 0 : -1;
-}
-
 colt5_status json_write_file(const char *path, const json_t *object)
 {
-    struct sink sink = {.status = COLT5_OK};
-    colt5_status status;
-    CHECK(output_open(&sink.output, path));
     /* 15 digits give back every decimal of 15 digits as it was written: 0.03, not 0.029999999. */
-    if (json_dump_callback(object, append, &sink, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) != 0)
-        TRY(sink.status != COLT5_OK ? sink.status
-                                    : fail(NULL, COLT5_ERROR_MEMORY, "%s: no host memory", path));
-    TRY(output_write(&sink.output, "\n", 1));
-    return output_commit(&sink.output);
-out:
-    output_discard(&sink.output);
+    const size_t format = JSON_INDENT(2) | JSON_REAL_PRECISION(15);
+    const size_t count = json_dumpb(object, NULL, 0, format);
+    char *text = host_allocate(count + 1);
+    REQUIRE(NULL, count > 0 && text, COLT5_ERROR_MEMORY, "%s: no host memory", path);
+    json_dumpb(object, text, count, format);
+    text[count] = '\n';
+    const colt5_status status = colt5_write_file(path, text, count + 1);
+    host_release(text);
     return status;
 }

@@ -5,10 +5,10 @@
 
 #include "runtime/context.h"
 
-static void describe(const size_t *dims, int rank, char *text, size_t size)
+void dims_text(const size_t *dims, int rank, char *text, size_t size)
 {
     size_t used = 0;
-    text[0] = '\0';
+    snprintf(text, size, rank ? "" : "[]");
     for (int i = 0; i < rank && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "[%zu]", dims[i]);
 }
@@ -45,8 +45,8 @@ colt5_status check_shape(colt5_context *ctx, const char *op, const char *name,
     for (int i = 0; same && i < rank; i++) same = tensor->dims[i] == dims[i];
     if (same) return COLT5_OK;
     char have[128], want[128];
-    describe(tensor->dims, tensor->rank, have, sizeof(have));
-    describe(dims, rank, want, sizeof(want));
+    dims_text(tensor->dims, tensor->rank, have, sizeof(have));
+    dims_text(dims, rank, want, sizeof(want));
     return fail(ctx, COLT5_ERROR_SHAPE, "%s: %s is %s, not %s", op, name, have, want);
 }
 

@@ -18,6 +18,8 @@ colt5_status check_storage(colt5_context *ctx, const char *op, const char *name,
 /* Not NULL, a buffer, a known type, this rank (0: any), a sane size, inside its buffer. */
 colt5_status check_tensor(colt5_context *ctx, const char *op, const char *name,
                           const colt5_tensor *tensor, int rank);
+/* "[2][3]", for messages; "[]" for rank 0. */
+void dims_text(const size_t *dims, int rank, char *text, size_t size);
 /* The two must not share an element. */
 colt5_status check_apart(colt5_context *ctx, const char *op, const char *name_a,
                          const colt5_tensor *a, const char *name_b, const colt5_tensor *b);

@@ -94,3 +94,30 @@ void limit_file_size(size_t bytes)
     limit.rlim_cur = bytes == SIZE_MAX ? limit.rlim_max : (rlim_t)bytes;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
+
+static size_t allocations_left;
+
+static void *allocate(void *user, size_t bytes)
+{
+    (void)user;
+    return allocations_left > 0 && allocations_left-- ? malloc(bytes) : NULL;
+}
+
+static void *reallocate(void *user, void *memory, size_t bytes)
+{
+    (void)user;
+    return allocations_left > 0 && allocations_left-- ? realloc(memory, bytes) : NULL;
+}
+
+static void release_memory(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+void fail_allocations_from(size_t n)
+{
+    allocations_left = n;
+    ck_assert_ok(
+        colt5_set_allocator(&(colt5_allocator){allocate, reallocate, release_memory, NULL}));
+}

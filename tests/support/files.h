@@ -19,6 +19,12 @@ size_t files_in_folder(void);
 /* Files written from now on cannot pass so many bytes, as on a full disk. */
 void limit_file_size(size_t bytes);
 
+/*
+ * Allocations from the n-th on fail (n counts from 0); SIZE_MAX: none does. For loops that let
+ * each allocation of a call fail once.
+ */
+void fail_allocations_from(size_t n);
+
 /* The call fails with this status, and its message holds the text. */
 #define assert_fails(call, expected, text)                                                         \
     do {                                                                                           \
