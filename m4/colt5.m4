@@ -52,7 +52,7 @@ AC_DEFUN([COLT5_CHECK_PNG], [
 AC_DEFUN([COLT5_COMPILER_WARNINGS], [
   AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors (for CI)])],
     [], [enable_werror=no])
-  WARNING_CFLAGS="-Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes"
+  WARNING_CFLAGS="-Wall -Wextra -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Wshadow -Wstrict-prototypes"
   AS_IF([test "$enable_werror" = yes], [WARNING_CFLAGS="$WARNING_CFLAGS -Werror"])
   AC_SUBST([WARNING_CFLAGS])
 ])

@@ -85,12 +85,23 @@ static colt5_status build_source(colt5_context *ctx, enum kernel_file file, cons
     return status;
 }
 
+/* COLT5_BUILD_LOG names a file that gets a line "file options" for every variant asked for. */
+static void log_variant(enum kernel_file file, const char *options)
+{
+    const char *path = getenv("COLT5_BUILD_LOG");
+    FILE *log = path && *path ? fopen(path, "a") : NULL;
+    if (!log) return;
+    fprintf(log, "%s %s\n", kernel_sources[file].name, options);
+    fclose(log);
+}
+
 static colt5_status build_program(colt5_context *ctx, enum kernel_file file, const char *options,
                                   cl_program *program)
 {
     char *text;
     colt5_status status = source_text(ctx, file, &text);
     if (status != COLT5_OK) return status;
+    log_variant(file, options);
     status = build_source(ctx, file, options, text, program);
     host_release(text);
     return status;

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands of the program share. Only the public headers of the library are used. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <colt5/colt5.h>
+
+/* Exit codes, as colt5(1) lists them. */
+enum {
+    EXIT_FINE = 0,
+    EXIT_INTERNAL = 1,
+    EXIT_USAGE = 2,
+    EXIT_NO_DEVICE = 3,
+    EXIT_BAD_INPUT = 4,
+    EXIT_DIFFERS = 5,
+    EXIT_NO_MEMORY = 6,
+    EXIT_DEVICE_FAILED = 7,
+    EXIT_INTERRUPTED = 130
+};
+
+/* ---- options (options.c): one table parses them and writes the help ---- */
+
+enum option_kind {
+    OPTION_FLAG,  /* bool: given or not */
+    OPTION_TEXT,  /* const char * */
+    OPTION_COUNT, /* size_t, at least 1 */
+    OPTION_SEED,  /* uint64_t */
+    OPTION_REAL,  /* double, finite */
+    OPTION_TYPE,  /* colt5_type: f32, f16, bf16 */
+    OPTION_MATH,  /* colt5_math: strict, fast */
+    OPTION_LIST   /* struct list: may be given again */
+};
+
+struct list {
+    const char *items[64];
+    size_t count;
+};
+
+struct option {
+    const char *name; /* without the dashes; NULL ends a table */
+    enum option_kind kind;
+    void *value;
+    const char *operand; /* what the help calls it: FILE */
+    const char *help;
+};
+
+/* What stands besides options: MODEL. */
+struct operands {
+    const char *items[64];
+    size_t count;
+};
+
+struct command {
+    const char *name;
+    const char *operands; /* "MODEL --input FILE", for the usage line */
+    const char *summary;  /* one line */
+    int (*run)(int count, char **arguments);
+};
+
+extern const struct command commands[]; /* ended by a NULL name */
+
+/*
+ * Parses a command's arguments. False when the program should end with *code: after --help (0), or
+ * a message about a wrong option (EXIT_USAGE). Operands fewer than least or more than most are
+ * wrong.
+ */
+bool parse_options(const struct command *command, const struct option *options, int count,
+                   char **arguments, size_t least, size_t most, struct operands *operands,
+                   int *code);
+
+/* The command of a name, or NULL. */
+const struct command *find_command(const char *name);
+
+/* ---- messages (report.c), all to stderr ---- */
+
+/* "colt5: …" and a newline. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Says the library's last message, and what to do where that is known; gives the exit code. */
+int complain_status(const colt5_context *ctx, colt5_status status);
+/* As it is, unless --quiet. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A step of long work: a bar on a terminal, lines elsewhere, JSON with --progress=json. */
+void show_progress(const char *what, size_t done, size_t total);
+/* Ends the bar's line. */
+void end_progress(void);
+
+/* "1.2 GiB"; one static text a call, four in turn. */
+const char *human_bytes(double bytes);
+double seconds_now(void);
+
+/* ---- a context and what every command that has one takes (session.c) ---- */
+
+struct session {
+    const char *device;   /* --device */
+    const char *progress; /* --progress */
+    bool quiet;           /* --quiet */
+    colt5_context *ctx;
+};
+
+#define SESSION_OPTIONS(session)                                                                   \
+    {"device", OPTION_TEXT, &(session)->device, "SELECTOR",                                        \
+     "P:D, gpu[:K], cpu, PLATFORM:DEVICE or part of a name"},                                      \
+        {"progress", OPTION_TEXT, &(session)->progress, "FORM", "json, or plain lines"},           \
+    {                                                                                              \
+        "quiet", OPTION_FLAG, &(session)->quiet, NULL, "no progress, no notes"                     \
+    }
+
+/* Opens the context and names its device on stderr. EXIT_FINE, or the code to end with. */
+int open_session(struct session *session);
+void close_session(struct session *session);
+
+/* ---- arrays (arrays.c) ---- */
+
+/* Reads a .npy file into a new tensor; values go to type, ids and masks keep theirs. */
+colt5_status load_array(colt5_context *ctx, const char *path, colt5_type type,
+                        colt5_tensor *tensor);
+/* Reads a text file as ids [1][bytes], of COLT5_I32. */
+colt5_status load_text(colt5_context *ctx, const char *path, colt5_tensor *ids, char **text);
+/* The elements of a tensor as floats; the caller frees them. NULL without memory or device. */
+float *fetch_floats(colt5_context *ctx, const colt5_tensor *tensor);
+
+#endif

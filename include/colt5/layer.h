@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef COLT5_LAYER_H
+#define COLT5_LAYER_H
+
+#include <colt5/config.h>
+#include <colt5/routes.h>
+#include <colt5/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * A layer of any kind with its weights: from one routed feedforward to a whole text encoder. Its
+ * weights may be read by several contexts over the same OpenCL context at once.
+ */
+typedef struct colt5_layer colt5_layer;
+
+/**
+ * A layer with undefined weights: initialise or load them next.
+ *
+ * config  [in]  its kind and arguments; copied
+ * type    [in]  f32|f16|bf16: weights and activations; accumulation is float32 always
+ *
+ * Errors: COLT5_ERROR_CONFIG (the text names the key), COLT5_ERROR_TYPE, COLT5_ERROR_MEMORY.
+ */
+COLT5_API
+colt5_status colt5_layer_create(colt5_context *ctx, const colt5_config *config, colt5_type type,
+                                colt5_layer **layer);
+
+/** Gives back a layer and its weights. NULL is allowed. */
+COLT5_API
+void colt5_layer_destroy(colt5_layer *layer);
+
+/**
+ * A layer from a model folder: config.json and model.safetensors (or model.safetensors.index.json
+ * and its shards). Weights are converted to type.
+ *
+ * Errors: COLT5_ERROR_FILE, COLT5_ERROR_FORMAT (an unknown, missing or misshapen tensor is named),
+ * COLT5_ERROR_CONFIG, COLT5_ERROR_MEMORY.
+ */
+COLT5_API
+colt5_status colt5_layer_load(colt5_context *ctx, const char *folder, colt5_type type,
+                              colt5_layer **layer);
+
+/** Reads weights into a layer, from a model folder or a safetensors file. On error they are
+ * undefined. */
+COLT5_API
+colt5_status colt5_layer_load_weights(colt5_layer *layer, const char *path);
+
+/**
+ * Writes config.json and model.safetensors, in the layer's type, into a folder that is made when
+ * missing; each file whole or not at all. Errors: COLT5_ERROR_FILE.
+ */
+COLT5_API
+colt5_status colt5_layer_save(colt5_layer *layer, const char *folder);
+
+/** Sets all weights to their initial values (SPEC section 1), from Philox stream 3 of the seed. */
+COLT5_API
+colt5_status colt5_layer_initialise(colt5_layer *layer, uint64_t seed);
+
+/** The layer's arguments and type; valid while it lives. */
+COLT5_API
+const colt5_config *colt5_layer_config(const colt5_layer *layer);
+COLT5_API
+colt5_type colt5_layer_type(const colt5_layer *layer);
+
+/** One weight. */
+typedef struct colt5_parameter {
+    const char *name; /* as in PyTorch's state_dict, such as "conditional_ff.light_ff.1.weight" */
+    colt5_tensor tensor; /* in the layer's type; writable by the caller */
+} colt5_parameter;
+
+/** How many parameters there are. */
+COLT5_API
+size_t colt5_layer_parameter_count(const colt5_layer *layer);
+
+/** Parameter i, in a fixed order. Errors: COLT5_ERROR_ARGUMENT. */
+COLT5_API
+colt5_status colt5_layer_parameter(const colt5_layer *layer, size_t i, colt5_parameter *parameter);
+
+/** Overrides of the numbers of heavy tokens, for one call; 0 keeps the layer's own. */
+typedef struct colt5_token_counts {
+    size_t ff, q, kv;
+} colt5_token_counts;
+
+/** One forward. Start from {.struct_size = sizeof(colt5_forward)}. */
+typedef struct colt5_forward {
+    size_t struct_size;
+    const colt5_tensor *x;    /* [in] the layer's type [B][N][D]; text models: ids i32|i64 [B][N] */
+    const colt5_tensor *mask; /* [in] u8 [B][N], nonzero = real token; NULL: all are */
+    const colt5_tensor *y;    /* [out] the layer's type [B][N][D]; must not overlap x */
+    uint64_t seed;            /* of noise and random routes */
+    colt5_token_counts num_heavy_tokens;
+    const colt5_routes *routes; /* [in] routers named here do not choose; NULL: all choose */
+    colt5_routes *chosen;       /* [out] what the routers used; NULL: not kept */
+} colt5_forward;
+
+/**
+ * y = layer(x). Enqueues and returns; colt5_context_finish waits.
+ *
+ * Text models take their mask from the ids (256 is padding) when mask is NULL. What stands in
+ * masked rows of y is unspecified.
+ *
+ * Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE, COLT5_ERROR_ARGUMENT, COLT5_ERROR_MEMORY (the
+ * scratch needed and the device's memory, before any kernel has run): y untouched.
+ * COLT5_ERROR_OPENCL, COLT5_ERROR_LOST, COLT5_CANCELLED: y undefined.
+ */
+COLT5_API
+colt5_status colt5_layer_forward(colt5_context *ctx, const colt5_layer *layer,
+                                 const colt5_forward *forward);
+
+/** What a forward will take. */
+typedef struct colt5_plan {
+    uint64_t scratch;  /* bytes of device memory besides weights, inputs and outputs */
+    uint64_t launches; /* kernels */
+    uint64_t flop;     /* floating-point operations of products and attentions */
+} colt5_plan;
+
+/**
+ * Plans a forward without running it; x, mask and y may have no buffer. forward->chosen, where
+ * given, gets entries without buffers: how many tokens each router would choose.
+ */
+COLT5_API
+colt5_status colt5_layer_plan(colt5_context *ctx, const colt5_layer *layer,
+                              const colt5_forward *forward, colt5_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

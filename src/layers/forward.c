@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* The door to a layer's forward: checks, the plan, and the kinds. */
+#include "layers/pass.h"
+#include "layers/routes.h"
+#include "runtime/check.h"
+#include "runtime/launch.h"
+
+/* Tokens of a chunk: what keeps the device busy and the scratch small. */
+#define CHUNK_GPU      16384
+#define CHUNK_CPU      2048
+#define CHUNK_SMALLEST 64
+
+static bool takes_ids(const colt5_layer *layer)
+{
+    return layer->config.kind == COLT5_TEXT_ENCODER;
+}
+
+static colt5_status check_ids(colt5_context *ctx, const char *op, const colt5_tensor *x)
+{
+    REQUIRE_TENSOR(ctx, op, x, 2);
+    REQUIRE(ctx, x->type == COLT5_I32 || x->type == COLT5_I64, COLT5_ERROR_TYPE,
+            "%s: x is %s, not i32 or i64", op, colt5_type_name(x->type));
+    return COLT5_OK;
+}
+
+static colt5_status check_values(colt5_context *ctx, const char *op, const colt5_layer *layer,
+                                 const colt5_tensor *x, const colt5_tensor *y)
+{
+    REQUIRE_TENSOR(ctx, op, x, 3);
+    REQUIRE_TYPE(ctx, op, x, layer->type);
+    REQUIRE(ctx, x->dims[2] == layer->config.dim, COLT5_ERROR_SHAPE, "%s: x is %zu wide, not %zu",
+            op, x->dims[2], layer->config.dim);
+    REQUIRE_APART(ctx, op, x, y);
+    return COLT5_OK;
+}
+
+static colt5_status check(colt5_context *ctx, const colt5_layer *layer,
+                          const colt5_forward *forward)
+{
+    const char *op = colt5_layer_kind_name(layer->config.kind);
+    REQUIRE(ctx, forward->struct_size == sizeof(*forward), COLT5_ERROR_ARGUMENT,
+            "%s: struct_size is %zu, not %zu", op, forward->struct_size, sizeof(*forward));
+    const colt5_tensor *x = forward->x, *y = forward->y, *mask = forward->mask;
+    REQUIRE_TENSOR(ctx, op, y, 3);
+    REQUIRE_TYPE(ctx, op, y, layer->type);
+    CHECK(takes_ids(layer) ? check_ids(ctx, op, x) : check_values(ctx, op, layer, x, y));
+    const size_t B = x->dims[0], N = x->dims[1];
+    REQUIRE_SHAPE(ctx, op, y, B, N, layer->config.dim);
+    REQUIRE(ctx, N <= INT32_MAX, COLT5_ERROR_SHAPE, "%s: %zu tokens are more than 2^31 - 1", op, N);
+    if (mask) {
+        REQUIRE_TYPE(ctx, op, mask, COLT5_U8);
+        REQUIRE_SHAPE(ctx, op, mask, B, N);
+    }
+    return COLT5_OK;
+}
+
+static colt5_status run(colt5_context *ctx, void *call)
+{
+    struct pass pass = *(const struct pass *)call;
+    const colt5_layer *layer = pass.layer;
+    const colt5_tensor *x = pass.forward->x, *y = pass.forward->y;
+    if (x->dims[0] == 0 || x->dims[1] == 0) return COLT5_OK;
+    pass.ctx = ctx;
+    pass.mask = pass.forward->mask;
+    pass.next_seed = pass.forward->seed;
+    if (pass.forward->chosen) routes_clear(pass.forward->chosen);
+    switch (layer->config.kind) {
+    case COLT5_FEED_FORWARD:
+        return feed_forward_forward(&pass, &layer->blocks[0].feed_forward, x, NULL, y);
+    case COLT5_ATTENTION:
+        return attention_forward(&pass, &layer->blocks[0].attention, x, NULL, y);
+    case COLT5_TRANSFORMER_BLOCK:
+    case COLT5_ENCODER:
+        for (size_t i = 0; i < layer->depth; i++) {
+            const colt5_status status = block_forward(&pass, &layer->blocks[i], i ? y : x, y);
+            if (status != COLT5_OK) return status;
+        }
+        return COLT5_OK;
+    case COLT5_TEXT_ENCODER:
+        return text_forward(&pass, x, y);
+    }
+    return COLT5_ERROR_INTERNAL;
+}
+
+/* The checks too, for tensors that need no buffer while planning. */
+static colt5_status checked_run(colt5_context *ctx, void *call)
+{
+    const struct pass *pass = call;
+    CHECK(check(ctx, pass->layer, pass->forward));
+    return run(ctx, call);
+}
+
+static struct pass start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward)
+{
+    return (struct pass){
+        .layer = layer, .forward = forward, .chunk = device_is_cpu(ctx) ? CHUNK_CPU : CHUNK_GPU};
+}
+
+colt5_status colt5_layer_forward(colt5_context *ctx, const colt5_layer *layer,
+                                 const colt5_forward *forward)
+{
+    REQUIRE(ctx, ctx && layer && forward, COLT5_ERROR_ARGUMENT, "layer: an argument is NULL");
+    CHECK(check(ctx, layer, forward));
+    struct pass pass = start(ctx, layer, forward);
+    return workspace_call(ctx, colt5_layer_kind_name(layer->config.kind), run, &pass, &pass.chunk,
+                          CHUNK_SMALLEST);
+}
+
+colt5_status colt5_layer_plan(colt5_context *ctx, const colt5_layer *layer,
+                              const colt5_forward *forward, colt5_plan *plan)
+{
+    REQUIRE(ctx, ctx && layer && forward && plan, COLT5_ERROR_ARGUMENT,
+            "layer: an argument is NULL");
+    struct pass pass = start(ctx, layer, forward);
+    colt5_statistics before = {.struct_size = sizeof(before)}, after = before;
+    size_t bytes = 0;
+    *plan = (colt5_plan){0, 0, 0};
+    CHECK(colt5_context_statistics(ctx, &before));
+    CHECK(workspace_plan(ctx, colt5_layer_kind_name(layer->config.kind), checked_run, &pass,
+                         &pass.chunk, CHUNK_SMALLEST, &bytes));
+    CHECK(colt5_context_statistics(ctx, &after));
+    *plan = (colt5_plan){bytes, after.launches - before.launches, after.flop - before.flop};
+    return COLT5_OK;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/pass.h"
+
+#include "runtime/memory.h"
+
+bool next_chunk(size_t B, size_t N, size_t limit, struct chunk *chunk)
+{
+    if (chunk->samples) { /* past the piece before */
+        chunk->n += chunk->tokens;
+        if (chunk->n == N) {
+            chunk->n = 0;
+            chunk->b += chunk->samples;
+        }
+    }
+    if (N == 0 || chunk->b == B) return false;
+    if (N <= limit) {
+        const size_t samples = limit / N, left = B - chunk->b;
+        chunk->samples = samples < left ? samples : left;
+        chunk->tokens = N;
+    } else {
+        const size_t left = N - chunk->n;
+        chunk->samples = 1;
+        chunk->tokens = limit < left ? limit : left;
+    }
+    return true;
+}
+
+colt5_tensor chunk_of(const colt5_tensor *tensor, struct chunk chunk)
+{
+    colt5_tensor part = *tensor;
+    const size_t row = dims_product(tensor->dims + 2, tensor->rank - 2);
+    part.offset += (chunk.b * tensor->dims[1] + chunk.n) * row;
+    part.dims[0] = chunk.samples;
+    part.dims[1] = chunk.tokens;
+    return part;
+}
+
+colt5_tensor reshaped(const colt5_tensor *tensor, int rank, const size_t *dims)
+{
+    return colt5_tensor_wrap(tensor->buffer, tensor->offset, tensor->type, rank, dims);
+}
+
+colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count)
+{
+    colt5_tensor part = *tensor;
+    part.offset += first * dims_product(tensor->dims + 1, tensor->rank - 1);
+    part.dims[0] = count;
+    return part;
+}

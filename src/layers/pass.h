@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* One forward through a layer's parts, and how long sequences are cut for it. */
+#ifndef COLT5_LAYERS_PASS_H
+#define COLT5_LAYERS_PASS_H
+
+#include "layers/layer.h"
+#include "runtime/status.h"
+#include "runtime/workspace.h"
+
+struct pass {
+    colt5_context *ctx;
+    const colt5_layer *layer;
+    const colt5_forward *forward;
+    const colt5_tensor *mask; /* u8 [B][N], or NULL */
+    size_t chunk;             /* tokens that light branches take at a time */
+    uint64_t next_seed;       /* of the next router, counted through the layer */
+};
+
+/* Tokens n .. n+tokens-1 of samples b .. b+samples-1; either whole samples or part of one. */
+struct chunk {
+    size_t b, samples, n, tokens;
+};
+
+/*
+ * The next piece of [B][N] of about limit tokens; start with {0}. False when there is none:
+ *
+ *     for (struct chunk c = {0}; next_chunk(B, N, limit, &c);) …
+ */
+bool next_chunk(size_t B, size_t N, size_t limit, struct chunk *chunk);
+
+/* The chunk's part of a tensor [B][N][..]; NULL for NULL. */
+colt5_tensor chunk_of(const colt5_tensor *tensor, struct chunk chunk);
+
+/* The same elements with other dims. */
+colt5_tensor reshaped(const colt5_tensor *tensor, int rank, const size_t *dims);
+#define RESHAPED(tensor, ...)                                                                      \
+    reshaped(tensor, (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),                      \
+             (size_t[]){__VA_ARGS__})
+
+/* count entries of dim 0 from first on. */
+colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count);
+
+/* Scratch of the layer's type or another. */
+#define SCRATCH(pass, type, tensor, ...)                                                           \
+    scratch((pass)->ctx, type, (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),            \
+            (size_t[]){__VA_ARGS__}, tensor)
+
+/* y = residual + FeedForward(x), all [..][D]; residual may be NULL or y. (dense.c) */
+colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
+                           const colt5_tensor *x, const colt5_tensor *residual,
+                           const colt5_tensor *y);
+
+/* y = residual + attention in a window around each token of x [B][N][D]. (local.c) */
+colt5_status local_forward(struct pass *pass, const struct local_attention *local,
+                           const colt5_tensor *x, const colt5_tensor *residual,
+                           const colt5_tensor *y);
+
+/* y = residual + layer(x), x and y [B][N][D]; residual may be NULL. */
+colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *layer,
+                                  const colt5_tensor *x, const colt5_tensor *residual,
+                                  const colt5_tensor *y);
+colt5_status attention_forward(struct pass *pass, const struct attention *layer,
+                               const colt5_tensor *x, const colt5_tensor *residual,
+                               const colt5_tensor *y);
+
+/* y = block(x); y may be x. */
+colt5_status block_forward(struct pass *pass, const struct transformer_block *block,
+                           const colt5_tensor *x, const colt5_tensor *y);
+
+/* y = encoder(ids), ids [B][N]. */
+colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y);
+
+#endif
