@@ -45,6 +45,7 @@
 #include <colt5/png.h>
 #include <colt5/routes.h>
 #include <colt5/safetensors.h>
+#include <colt5/ops/scatter.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/version.h>

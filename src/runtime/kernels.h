@@ -16,6 +16,7 @@
     X(norm) \
     X(random) \
     X(route) \
+    X(scatter) \
     X(score) \
     X(tiled_gemm)
 
@@ -33,6 +34,9 @@
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
     X(ROUTE_MASK, route, route_mask) \
+    X(SCATTER_CHAIN, scatter, scatter_chain) \
+    X(SCATTER_ROWS, scatter, scatter_rows) \
+    X(SCATTER_SLOTS, scatter, scatter_slots) \
     X(SCORE_FACTOR, score, score_factor) \
     X(SCORE_FORWARD, score, score_forward) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm)

@@ -66,4 +66,13 @@ void reference_block_rows_backward(const double *ds_blocks, double *ds, size_t r
 void reference_score(const double *x, const double *token, bool per_sample, bool cosine,
                      double scale, double *s, size_t B, size_t N, size_t D, size_t R);
 
+/* scatter.c; scores, row and base may be NULL */
+/* x = base + the sum (or mean) of scores·y over the slots of a row, in rows that have slots. */
+void reference_scatter(const double *y, const int *index, const double *scores, bool mean,
+                       const double *base, double *x, size_t B, size_t N, size_t K, size_t D);
+/* As reference_scatter, and x = base + row in the others. */
+void reference_scatter_fill(const double *y, const int *index, const double *scores, bool mean,
+                            const double *row, const double *base, double *x, size_t B, size_t N,
+                            size_t K, size_t D);
+
 #endif
