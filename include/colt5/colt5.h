@@ -39,13 +39,12 @@
 #include <colt5/ops/route.h>
 #include <colt5/ops/scatter.h>
 #include <colt5/ops/score.h>
-#include <colt5/ops/norm.h>
+#include <colt5/ops/select.h>
 #include <colt5/ops/sinkhorn.h>
 #include <colt5/ops/topk.h>
 #include <colt5/png.h>
 #include <colt5/routes.h>
 #include <colt5/safetensors.h>
-#include <colt5/ops/scatter.h>
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/version.h>

@@ -18,6 +18,7 @@
     X(route) \
     X(scatter) \
     X(score) \
+    X(select) \
     X(tiled_gemm)
 
 #define KERNEL_LIST(X) \
@@ -39,6 +40,10 @@
     X(SCATTER_SLOTS, scatter, scatter_slots) \
     X(SCORE_FACTOR, score, score_factor) \
     X(SCORE_FORWARD, score, score_forward) \
+    X(SELECT_COUNT, select, select_count) \
+    X(SELECT_HISTOGRAM, select, select_histogram) \
+    X(SELECT_ROW, select, select_row) \
+    X(SELECT_WRITE, select, select_write) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm)
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \

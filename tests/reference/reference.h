@@ -75,4 +75,11 @@ void reference_scatter_fill(const double *y, const int *index, const double *sco
                             const double *row, const double *base, double *x, size_t B, size_t N,
                             size_t K, size_t D);
 
+/* select.c */
+/* The N positions of a row, first of the order first. */
+void reference_order(const double *s, const uint8_t *mask, int *order, size_t N);
+/* False where there is no memory. */
+bool reference_select(const double *s, const uint8_t *mask, int *index, size_t B, size_t R,
+                      size_t N, size_t K);
+
 #endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include <colt5/device.h>
+#include <colt5/ops/select.h>
+
+#include "runtime/check.h"
+#include "runtime/launch.h"
+#include "runtime/workspace.h"
+
+#define KEY_BITS 33 /* of the order, as in select.cl */
+
+struct selection {
+    const colt5_tensor *s, *mask, *index;
+    size_t rows, R, N, K;
+    bool cpu;
+    size_t bits;   /* of a digit */
+    size_t copies; /* of a histogram in local memory */
+    size_t chunk;  /* elements of a work-group */
+    size_t parts;  /* work-groups of a row */
+};
+
+/* Few digits cost fewer readings of s, short ones less work per histogram. */
+static size_t choose_bits(size_t N)
+{
+    return N < 256 ? 5 : N < 2048 ? 7 : N < 16384 ? 9 : 11;
+}
+
+static struct selection plan_selection(const colt5_context *ctx, const colt5_tensor *s,
+                                       const colt5_tensor *mask, const colt5_tensor *index)
+{
+    struct selection call = {.s = s, .mask = mask, .index = index, .cpu = device_is_cpu(ctx)};
+    call.rows = s->dims[0] * s->dims[1];
+    call.R = s->dims[1];
+    call.N = s->dims[2];
+    call.K = index->dims[2];
+    call.bits = choose_bits(call.N);
+    const bool roomy = colt5_context_device_info(ctx)->local_memory >= 48 * 1024;
+    call.copies = !call.cpu && roomy ? 4 : 1;
+    const size_t alone = call.cpu ? 65536 : 32768, shared = call.cpu ? 65536 : 8192;
+    call.chunk = call.N <= alone ? call.N : shared;
+    call.parts = (call.N + call.chunk - 1) / call.chunk;
+    return call;
+}
+
+/* Histogram, then two bits an element, in one place. */
+static size_t local_bytes(const struct selection *call)
+{
+    const size_t bins = call->copies << call->bits, words = (call->chunk + 31) / 32 * 2;
+    return (bins > words ? bins : words) * sizeof(cl_uint);
+}
+
+static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
+                                 const struct selection *call, const struct define *defines,
+                                 size_t *group)
+{
+    const size_t share = call->chunk / 8;
+    const size_t wanted = call->cpu ? 1 : share < 64 ? 64 : share < 1024 ? share : 1024;
+    return group_size(ctx, kernel, defines, wanted, group);
+}
+
+#define SELECT_DEFINES(call) DEFINES(DEFINE("SERIAL", (call)->cpu))
+#define ROW_ARGS(call)                                                                             \
+    TENSOR((call)->s), TENSOR((call)->mask), SIZE((call)->R), SIZE((call)->N),                     \
+        SIZE((call)->chunk), INT((int)(call)->bits), INT((int)(call)->copies)
+#define LOCAL_ARGS(call, group) LOCAL(local_bytes(call)), LOCAL((group) * sizeof(cl_uint2))
+
+static colt5_status select_row(colt5_context *ctx, const struct selection *call)
+{
+    const struct define *defines = SELECT_DEFINES(call);
+    size_t group;
+    CHECK(choose_group(ctx, KERNEL_SELECT_ROW, call, defines, &group));
+    return launch(
+        ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
+        ARGS(ROW_ARGS(call), TENSOR(call->index), SIZE(call->K), LOCAL_ARGS(call, group)));
+}
+
+static colt5_status fill_histograms(colt5_context *ctx, const struct selection *call, size_t digits,
+                                    const colt5_tensor *histogram)
+{
+    const struct define *defines = SELECT_DEFINES(call);
+    size_t group;
+    CHECK(choose_group(ctx, KERNEL_SELECT_HISTOGRAM, call, defines, &group));
+    CHECK(clear_tensor(ctx, histogram));
+    for (size_t known = 0; known < digits; known++)
+        CHECK(launch(ctx, KERNEL_SELECT_HISTOGRAM, defines,
+                     GROUPS(call->rows * call->parts, 1, 1, group),
+                     ARGS(ROW_ARGS(call), TENSOR(histogram), SIZE(call->K), SIZE(call->parts),
+                          INT((int)known), LOCAL_ARGS(call, group))));
+    return COLT5_OK;
+}
+
+static colt5_status write_parts(colt5_context *ctx, const struct selection *call,
+                                const colt5_tensor *histogram, const colt5_tensor *counts)
+{
+    const struct define *defines = SELECT_DEFINES(call);
+    const size_t groups = call->rows * call->parts;
+    size_t group;
+    CHECK(choose_group(ctx, KERNEL_SELECT_COUNT, call, defines, &group));
+    CHECK(launch(ctx, KERNEL_SELECT_COUNT, defines, GROUPS(groups, 1, 1, group),
+                 ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), SIZE(call->K),
+                      SIZE(call->parts), LOCAL_ARGS(call, group))));
+    CHECK(choose_group(ctx, KERNEL_SELECT_WRITE, call, defines, &group));
+    return launch(ctx, KERNEL_SELECT_WRITE, defines, GROUPS(groups, 1, 1, group),
+                  ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), TENSOR(call->index),
+                       SIZE(call->K), SIZE(call->parts), LOCAL_ARGS(call, group)));
+}
+
+static colt5_status select_long(colt5_context *ctx, void *argument)
+{
+    const struct selection *call = argument;
+    const size_t digits = (KEY_BITS + call->bits - 1) / call->bits;
+    colt5_tensor histogram, counts;
+    CHECK(scratch(ctx, COLT5_I32, 3, (const size_t[]){call->rows, digits, (size_t)1 << call->bits},
+                  &histogram));
+    CHECK(scratch(ctx, COLT5_I32, 3, (const size_t[]){call->rows, call->parts, 2}, &counts));
+    CHECK(fill_histograms(ctx, call, digits, &histogram));
+    return write_parts(ctx, call, &histogram, &counts);
+}
+
+colt5_status colt5_select(colt5_context *ctx, const colt5_tensor *s, const colt5_tensor *mask,
+                          const colt5_tensor *index)
+{
+    REQUIRE_TENSOR(ctx, "select", s, 3);
+    REQUIRE_TENSOR(ctx, "select", index, 3);
+    const size_t B = s->dims[0], R = s->dims[1], N = s->dims[2], K = index->dims[2];
+
+    REQUIRE_TYPE(ctx, "select", s, COLT5_F32);
+    REQUIRE_TYPE(ctx, "select", index, COLT5_I32);
+    REQUIRE_SHAPE(ctx, "select", index, B, R, K);
+    if (mask) {
+        REQUIRE_TYPE(ctx, "select", mask, COLT5_U8);
+        REQUIRE_SHAPE(ctx, "select", mask, B, N);
+    }
+    REQUIRE(ctx, N <= INT32_MAX, COLT5_ERROR_SHAPE, "select: N is %zu, the largest index %d", N,
+            INT32_MAX);
+    REQUIRE(ctx, K >= 1 && K <= N, COLT5_ERROR_SHAPE, "select: K is %zu, not in 1 to N = %zu", K,
+            N);
+
+    struct selection call = plan_selection(ctx, s, mask, index);
+    count_work(ctx, 0, call.rows * (4 * N + 4 * K) + (mask ? B * N : 0));
+    return call.parts == 1 ? select_row(ctx, &call)
+                           : workspace_call(ctx, "select", select_long, &call, NULL, 0);
+}
