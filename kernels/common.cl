@@ -43,6 +43,12 @@ typedef ushort storage;
 // A mask that is absent lets everything through.
 #define valid(mask, i) (!present(mask) || at(mask, i) != 0)
 
+// The row of this work-item in a ROW_GRID (launch.h); it may lie past the last.
+inline size_t grid_row(void)
+{
+    return get_global_id(1) + get_global_id(2) * get_global_size(1);
+}
+
 // An index in [0, N). An int, not a long: rusticl 22.3 takes a negative int widened to long for
 // not negative.
 inline bool inside(int n, ulong N)

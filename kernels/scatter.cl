@@ -3,66 +3,67 @@
 //
 // y [B][K][D] storage, index [B][K], scores [B][K] float or absent; base and x [B][N][D] storage,
 // base may be x; row [D] storage. The slots of a row are chained, in ascending order: head [B][N] is
-// the first of a row, next [B][K] the one after a slot, both plus 1, and 0 where there is none.
+// the first of a row, next [B][K] the one after a slot, numbered through the batch from 1; 0 ends.
 // Without next every row has one slot at most. A work-item takes WIDTH neighbours of a row.
 // Bound by memory.
 
-// One work-item a slot, (K, B). Compares all pairs of slots, in integers.
-__kernel void scatter_chain(IN_I32(index), OUT_I32(head), OUT_I32(next), ulong N, ulong K)
+// One work-item a slot. Compares all pairs of slots of a sample, in integers.
+__kernel void scatter_chain(IN_I32(index), OUT_I32(head), OUT_I32(next), ulong N, ulong K,
+                            ulong slots)
 {
-    const size_t k = get_global_id(0), first = get_global_id(1) * K;
-    if (k >= K) return;
-    const int n = at(index, first + k);
+    const size_t slot = get_global_id(0);
+    if (slot >= slots) return;
+    const size_t b = slot / K, begin = b * K, end = begin + K;
+    const int n = at(index, slot);
     if (!inside(n, N)) return;
 
-    size_t before = k, after = K;
+    size_t before = slot, after = end;
     if (present(next)) {
-        for (before = 0; before < k && at(index, first + before) != n;) before++;
-        for (after = k + 1; after < K && at(index, first + after) != n;) after++;
-        at(next, first + k) = after < K ? (int)after + 1 : 0;
+        for (before = begin; before < slot && at(index, before) != n;) before++;
+        for (after = slot + 1; after < end && at(index, after) != n;) after++;
+        at(next, slot) = after < end ? (int)after + 1 : 0;
     }
-    if (before == k) at(head, get_global_id(1) * N + n) = (int)k + 1;
+    if (before == slot) at(head, b * N + n) = (int)slot + 1;
 }
 
-// The sum, or the mean, over the chain from a slot on of scores · y at column d.
-#define CHAIN_SUM(sum, b, from, d)                                                                  \
+// The sum, or the mean, over a chain of scores · y at column d.
+#define CHAIN_SUM(sum, first, d)                                                                    \
     wide sum = 0.0f;                                                                                \
     {                                                                                               \
-        uint slots = 0;                                                                             \
-        for (int link = (from); link > 0; slots++) {                                                \
-            const size_t slot = (b) * K + (size_t)(link - 1);                                       \
-            const float score = present(scores) ? at(scores, slot) : 1.0f;                          \
-            sum += score * load_wide(y, slot * D + (d));                                            \
-            link = present(next) ? at(next, slot) : 0;                                              \
+        uint count = 0;                                                                             \
+        for (int link = (first); link > 0; count++) {                                               \
+            const size_t from = link - 1;                                                           \
+            const float score = present(scores) ? at(scores, from) : 1.0f;                          \
+            sum += score * load_wide(y, from * D + (d));                                            \
+            link = present(next) ? at(next, from) : 0;                                              \
         }                                                                                           \
-        if (mean && slots > 1) sum /= (float)slots;                                                 \
+        if (mean && count > 1) sum /= (float)count;                                                 \
     }
 
-// Routed rows alone, (D / WIDTH, K, B): x = x·add + the sum over the row's slots.
+// Routed rows alone, ROW_GRID(D / WIDTH, slots): x = x·add + the sum over the row's slots.
 __kernel void scatter_slots(IN(y), IN_I32(index), IN_F32(scores), IN_I32(head), IN_I32(next),
-                            INOUT(x), ulong N, ulong K, ulong D, int add, int mean)
+                            INOUT(x), ulong N, ulong K, ulong D, ulong slots, int add, int mean)
 {
-    const size_t d = get_global_id(0) * WIDTH, k = get_global_id(1), b = get_global_id(2);
-    if (d >= D) return;
-    const int n = at(index, b * K + k);
+    const size_t d = get_global_id(0) * WIDTH, slot = grid_row();
+    if (d >= D || slot >= slots) return;
+    const int n = at(index, slot);
     if (!inside(n, N)) return;
-    if (present(next) && at(head, b * N + n) != (int)k + 1) return; // an earlier slot sums them all
+    const size_t row = slot / K * N + n;
+    if (present(next) && at(head, row) != (int)slot + 1) return; // an earlier slot sums them all
 
-    CHAIN_SUM(sum, b, (int)k + 1, d);
-    const size_t to = (b * N + n) * D + d;
-    store_wide(x, to, add ? load_wide(x, to) + sum : sum);
+    CHAIN_SUM(sum, (int)slot + 1, d);
+    store_wide(x, row * D + d, add ? load_wide(x, row * D + d) + sum : sum);
 }
 
-// Every row, (D / WIDTH, N, B): x = base + (the sum over the row's slots, or row where it has none).
+// Every row, ROW_GRID(D / WIDTH, rows): x = base + (the sum over its slots, or row without any).
 __kernel void scatter_rows(IN(y), IN_F32(scores), IN_I32(head), IN_I32(next), IN(row), INOUT(base),
-                           INOUT(x), ulong N, ulong K, ulong D, int mean)
+                           INOUT(x), ulong D, ulong rows, int mean)
 {
-    const size_t d = get_global_id(0) * WIDTH, b = get_global_id(2);
-    if (d >= D) return;
-    const size_t n = b * N + get_global_id(1), to = n * D + d;
+    const size_t d = get_global_id(0) * WIDTH, n = grid_row();
+    if (d >= D || n >= rows) return;
     const int first = present(head) ? at(head, n) : 0;
 
-    CHAIN_SUM(sum, b, first, d);
+    CHAIN_SUM(sum, first, d);
     if (first == 0 && present(row)) sum = load_wide(row, d);
-    store_wide(x, to, present(base) ? load_wide(base, to) + sum : sum);
+    store_wide(x, n * D + d, present(base) ? load_wide(base, n * D + d) + sum : sum);
 }

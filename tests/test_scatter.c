@@ -164,6 +164,22 @@ START_TEST(broadcast_row_adds_a_row)
 }
 END_TEST
 
+/* More rows than a device takes along one dimension. */
+START_TEST(broadcast_row_to_many_rows)
+{
+    const size_t rows = tiny() ? 31 : 70001, D = 3;
+    const double row[] = {1, 2, 3};
+    double *want = zeros(rows * D);
+    for (size_t i = 0; i < rows * D; i++) want[i] = row[i % D];
+    struct device_tensor drow = upload(row, COLT5_F32, D);
+    struct device_tensor dx = poisoned_tensor(COLT5_F32, rows, D);
+    ck_assert_ok(colt5_broadcast_row(ctx, &drow.t, NULL, &dx.t));
+    assert_equal(&dx, want);
+    release(&drow), release(&dx);
+    free(want);
+}
+END_TEST
+
 /* A slot's NaN stays in its row, and a skipped slot's nowhere, whatever the scores. */
 START_TEST(nan_stays_in_its_row)
 {
@@ -295,6 +311,7 @@ int main(void)
     tcase_add_loop_test(tests, scatter_mean_is_the_mean, 0, CASES);
     tcase_add_loop_test(tests, scatter_fill_writes_every_row, 0, CASES);
     tcase_add_loop_test(tests, broadcast_row_adds_a_row, 0, CASES);
+    tcase_add_test(tests, broadcast_row_to_many_rows);
     tcase_add_test(tests, nan_stays_in_its_row);
     tcase_add_test(tests, repeated_sums_are_repeatable);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));

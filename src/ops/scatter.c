@@ -33,7 +33,8 @@ static colt5_status check_scatter(colt5_context *ctx, const struct scatter *call
     REQUIRE_TYPE(ctx, op, index, COLT5_I32);
     REQUIRE_SHAPE(ctx, op, y, B, K, D);
     REQUIRE_SHAPE(ctx, op, index, B, K);
-    REQUIRE(ctx, K < INT32_MAX, COLT5_ERROR_SHAPE, "%s: y has %zu slots", op, K);
+    REQUIRE(ctx, colt5_tensor_count(index) < INT32_MAX, COLT5_ERROR_SHAPE,
+            "%s: index has %zu slots, more than 2^31", op, colt5_tensor_count(index));
     REQUIRE(ctx, (unsigned)call->kind <= COLT5_INDEX_REPEATED, COLT5_ERROR_ARGUMENT,
             "%s: %d is no kind of index", op, (int)call->kind);
     if (scores) {
@@ -66,20 +67,23 @@ static colt5_status launch_scatter(colt5_context *ctx, const struct scatter *cal
 {
     const colt5_tensor *y = call->y, *scores = call->scores, *row = call->row, *base = call->base;
     const colt5_tensor *index = call->index, *x = call->x;
-    const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2], K = y->dims[1];
+    const size_t N = x->dims[1], D = x->dims[2], K = y->dims[1];
+    const size_t rows = x->dims[0] * N, slots = x->dims[0] * K;
     const size_t width = vector_width(ctx, x->type, D, y, row, base, x);
     const struct define *defines = DEFINES(STORAGE(x->type), DEFINE("WIDTH", width));
 
     if (head)
-        CHECK(launch(ctx, KERNEL_SCATTER_CHAIN, defines, GRID(K, B, 1),
-                     ARGS(TENSOR(index), TENSOR(head), TENSOR(next), SIZE(N), SIZE(K))));
+        CHECK(
+            launch(ctx, KERNEL_SCATTER_CHAIN, defines, GRID(slots, 1, 1),
+                   ARGS(TENSOR(index), TENSOR(head), TENSOR(next), SIZE(N), SIZE(K), SIZE(slots))));
     if (call->every_row)
-        return launch(ctx, KERNEL_SCATTER_ROWS, defines, GRID(D / width, N, B),
+        return launch(ctx, KERNEL_SCATTER_ROWS, defines, ROW_GRID(D / width, rows),
                       ARGS(TENSOR(y), TENSOR(scores), TENSOR(head), TENSOR(next), TENSOR(row),
-                           TENSOR(base), TENSOR(x), SIZE(N), SIZE(K), SIZE(D), INT(call->mean)));
-    return launch(ctx, KERNEL_SCATTER_SLOTS, defines, GRID(D / width, K, B),
+                           TENSOR(base), TENSOR(x), SIZE(D), SIZE(rows), INT(call->mean)));
+    return launch(ctx, KERNEL_SCATTER_SLOTS, defines, ROW_GRID(D / width, slots),
                   ARGS(TENSOR(y), TENSOR(index), TENSOR(scores), TENSOR(head), TENSOR(next),
-                       TENSOR(x), SIZE(N), SIZE(K), SIZE(D), INT(base != NULL), INT(call->mean)));
+                       TENSOR(x), SIZE(N), SIZE(K), SIZE(D), SIZE(slots), INT(base != NULL),
+                       INT(call->mean)));
 }
 
 static colt5_status run_scatter(colt5_context *ctx, void *argument)
@@ -184,7 +188,7 @@ colt5_status colt5_broadcast_row(colt5_context *ctx, const colt5_tensor *row,
     const size_t width = vector_width(ctx, x->type, D, row, base, x);
     count_work(ctx, 0, (base ? 2 : 1) * colt5_tensor_count(x) * colt5_type_size(x->type));
     return launch(ctx, KERNEL_SCATTER_ROWS, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
-                  GRID(D / width, rows, 1),
+                  ROW_GRID(D / width, rows),
                   ARGS(TENSOR(NULL), TENSOR(NULL), TENSOR(NULL), TENSOR(NULL), TENSOR(row),
-                       TENSOR(base), TENSOR(x), SIZE(rows), SIZE(0), SIZE(D), INT(0)));
+                       TENSOR(base), TENSOR(x), SIZE(D), SIZE(rows), INT(0)));
 }

@@ -54,6 +54,12 @@ struct grid {
     }
 #define GRID(x, y, z)          ((struct grid){{(x), (y), (z)}, {0, 0, 0}})
 #define GROUPS(x, y, z, group) ((struct grid){{(x), (y), (z)}, {(group), 1, 1}})
+/* x by many rows: folded along y and z, because some devices take 65535 groups along these at most.
+   Kernels find theirs by grid_row(), and check it as well as x. */
+#define ROW_GRID(x, rows)                                                                          \
+    ((struct grid){                                                                                \
+        {(x), (rows) <= 65535 ? (rows) : 32768, (rows) <= 65535 ? 1 : ((rows) + 32767) / 32768},   \
+        {0, 0, 0}})
 #define ARGS(...)                                                                                  \
     ((struct arguments){sizeof((const struct argument[]){__VA_ARGS__}) / sizeof(struct argument),  \
                         (const struct argument[]){__VA_ARGS__}})
