@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include "support/files.h"
 
 #include <dirent.h>
+#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,35 +32,27 @@ const char *in_folder(const char *name)
     return path;
 }
 
-static size_t each_file(void (*visit)(const char *path))
+size_t files_in_folder(void)
 {
     size_t count = 0;
     DIR *stream = opendir(folder);
     ck_assert_ptr_nonnull(stream);
-    for (const struct dirent *entry; (entry = readdir(stream));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        count++;
-        if (visit) visit(in_folder(entry->d_name));
-    }
+    for (const struct dirent *entry; (entry = readdir(stream));)
+        count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
     closedir(stream);
     return count;
 }
 
-size_t files_in_folder(void)
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *place)
 {
-    return each_file(NULL);
-}
-
-static void remove_path(const char *path)
-{
-    ck_assert_int_eq(remove(path), 0);
+    (void)status, (void)kind, (void)place;
+    return remove(path);
 }
 
 void remove_folder(void)
 {
     ck_assert_int_eq(chmod(folder, 0700), 0);
-    each_file(remove_path);
-    ck_assert_int_eq(rmdir(folder), 0);
+    ck_assert_int_eq(nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
     if (!ctx)
         ck_assert_msg(host_live_blocks() == 0, "%zu host blocks are alive", host_live_blocks());
 }

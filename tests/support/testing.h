@@ -27,6 +27,10 @@ extern colt5_context *ctx; /* the suite's */
 int run_device_suite(Suite *suite);
 int run_host_suite(Suite *suite); /* fork mode, no device */
 
+/* As run_device_suite, but each test runs in a process of its own and makes its own contexts: for
+ * tests of what OpenCL and this library read from the environment. */
+int run_forked_device_suite(Suite *suite);
+
 /* True under a slow checker (COLT5_TEST_TINY=1): sizes should stay at 32 tokens or fewer. */
 bool tiny(void);
 
