@@ -15,6 +15,7 @@
     X(gather) \
     X(norm) \
     X(random) \
+    X(rotary) \
     X(route) \
     X(scatter) \
     X(score) \
@@ -34,6 +35,7 @@
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
+    X(ROTARY, rotary, rotary) \
     X(ROUTE_MASK, route, route_mask) \
     X(SCATTER_CHAIN, scatter, scatter_chain) \
     X(SCATTER_ROWS, scatter, scatter_rows) \

@@ -66,6 +66,11 @@ void reference_block_rows_backward(const double *ds_blocks, double *ds, size_t r
 void reference_score(const double *x, const double *token, bool per_sample, bool cosine,
                      double scale, double *s, size_t B, size_t N, size_t D, size_t R);
 
+/* rotary.c; positions may be NULL: n + first_position. Heads first_head + i·head_step, i < heads. */
+void reference_rotary(double *x, const int *positions, size_t first_position, double theta,
+                      size_t first_head, size_t heads, size_t head_step, bool inverse, size_t B,
+                      size_t N, size_t H, size_t E);
+
 /* scatter.c; scores, row and base may be NULL */
 /* x = base + the sum (or mean) of scores·y over the slots of a row, in rows that have slots. */
 void reference_scatter(const double *y, const int *index, const double *scores, bool mean,
