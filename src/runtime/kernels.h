@@ -12,6 +12,7 @@
     X(activation) \
     X(attention) \
     X(attention_vectors) \
+    X(embedding) \
     X(gather) \
     X(norm) \
     X(random) \
@@ -28,6 +29,7 @@
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
+    X(EMBEDDING_FORWARD, embedding, embedding_forward) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
@@ -46,7 +48,8 @@
     X(SELECT_HISTOGRAM, select, select_histogram) \
     X(SELECT_ROW, select, select_row) \
     X(SELECT_WRITE, select, select_write) \
-    X(TILED_GEMM, tiled_gemm, tiled_gemm)
+    X(TILED_GEMM, tiled_gemm, tiled_gemm) \
+    X(TOKEN_MASK, embedding, token_mask)
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_vectors, attention)

@@ -18,6 +18,11 @@ struct reference_flash_attention {
 };
 void reference_flash_attention(const struct reference_flash_attention *a, double *y, double *lse);
 
+/* embedding.c */
+void reference_embedding_forward(const int64_t *ids, const double *weight, double *y, size_t rows,
+                                 size_t V, size_t D);
+void reference_token_mask(const int64_t *ids, int64_t padding, double *mask, size_t rows);
+
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);
