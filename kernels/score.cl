@@ -2,7 +2,8 @@
 // Raw scores of up to four routing tokens in one pass over x: s_t[b,n] = Σ_d x[b,n,d] · token_t[d].
 //
 // x [B][N][D] storage, each token [D] storage, `step` elements further for the next sample; each s
-// f32 [N], s_step further for the next sample; factor f32 [B][all tokens] (COSINE only).
+// f32 [N], s_step further for the next sample. COSINE only: factor f32 [B][all tokens], and
+// inverses f32 [B][N], 1/‖x‖, where the backward pass wants them.
 // GROUPS(ceil(N / span), 1, B): LANES work-items share a row and read it side by side, each adding
 // into sums of its own; those of a work-group's rows meet in local memory and are joined pairwise.
 // A CPU has groups of one work-item. Bound by memory: one reading of x.
@@ -18,6 +19,8 @@
 #ifndef COSINE
     #define COSINE 0
 #endif
+
+#define COLUMNS 16 // neighbouring d of a work-group of score_reduce: a line of the cache
 
 #define SUMS    (TOKENS + COSINE) // a row's: its products, and its square
 #define TINIEST 1e-12f            // the least a norm counts as
@@ -79,8 +82,8 @@ inline void add_rows(__global const storage *x, __global const storage *const *t
 __kernel void score_forward(IN(x), IN(token0), ulong step0, OUT_F32(s0), ulong s_step0, IN(token1),
                             ulong step1, OUT_F32(s1), ulong s_step1, IN(token2), ulong step2,
                             OUT_F32(s2), ulong s_step2, IN(token3), ulong step3, OUT_F32(s3),
-                            ulong s_step3, IN_F32(factor), ulong all, ulong N, ulong D, ulong lanes,
-                            ulong span, __local float *partial)
+                            ulong s_step3, IN_F32(factor), ulong all, OUT_F32(inverses), ulong N,
+                            ulong D, ulong lanes, ulong span, __local float *partial)
 {
     const size_t b = get_group_id(2), item = get_local_id(0), items = get_local_size(0);
     const size_t lane = item % lanes, tile = item / lanes, tiles = items / lanes;
@@ -107,6 +110,7 @@ __kernel void score_forward(IN(x), IN(token0), ulong step0, OUT_F32(s0), ulong s
             float inverse = 1;
             if (COSINE)
                 inverse /= fmax(sqrt(joined(mine + (SUMS - 1) * column, lanes)), TINIEST);
+            if (present(inverses)) at(inverses, b * N + n + row) = inverse;
             for (int t = 0; t < TOKENS; t++) {
                 const float sum = joined(mine + t * column, lanes);
                 s[t][n + row] = COSINE ? sum * (at(factor, b * all + t) * inverse) : sum;
@@ -114,4 +118,106 @@ __kernel void score_forward(IN(x), IN(token0), ulong step0, OUT_F32(s0), ulong s
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
+}
+
+// The backward pass of COSINE, made linear: with p = x̂·token̂ of a pair (s = scale · p),
+//
+//     ∂s/∂x     = scale (token/‖token‖ - p x/‖x‖) / ‖x‖      (no second term where ‖x‖ <= 1e-12)
+//     ∂s/∂token = scale (x/‖x‖ - p token/‖token‖) / ‖token‖  (likewise)
+//
+// so that dx = Σ_t a_t token_t - e x and dtoken = Σ_n a x - token Σ_n q. One work-item a row of x:
+// p [TOKENS][B][N] becomes a, inverses [B][N] becomes e.
+__kernel void score_cosine(INOUT_F32(p), OUT_F32(q), INOUT_F32(inverses), IN_F32(ds0),
+                           ulong ds_step0, IN_F32(ds1), ulong ds_step1, IN_F32(ds2), ulong ds_step2,
+                           IN_F32(ds3), ulong ds_step3, IN_F32(factor), ulong all, float scale,
+                           ulong N, ulong count)
+{
+    const size_t i = get_global_id(0);
+    if (i >= count) return;
+    const size_t b = i / N, n = i % N;
+    __global const float *ds[] = {
+        ds0_buffer + ds0_offset + b * ds_step0, ds1_buffer + ds1_offset + b * ds_step1,
+        ds2_buffer + ds2_offset + b * ds_step2, ds3_buffer + ds3_offset + b * ds_step3};
+    const float inverse = at(inverses, i);
+    float e = 0;
+    for (int t = 0; t < TOKENS; t++) {
+        const float g = scale * ds[t][n], of_token = at(factor, b * all + t);
+        const float along = g == 0 ? 0 : g * at(p, t * count + i);
+        if (inverse < 1 / TINIEST) e += along * inverse * inverse;
+        at(q, t * count + i) = of_token < 1 / TINIEST ? along * of_token * of_token : 0;
+        at(p, t * count + i) = g == 0 ? 0 : g * inverse * of_token;
+    }
+    at(inverses, i) = e == 0 ? 0 : e;
+}
+
+// s = Σ_d x token: dx = Σ_t a_t token_t, and of each part of the rows Σ_n a x in sums. A work-item
+// has WIDTH neighbouring d of `span` rows: GRID(D / WIDTH, parts, B). a is ds, or what score_cosine
+// made; q and e are absent without COSINE. sums f32 [TOKENS][B][parts][D]. Where a is 0, the row may
+// hold NaN: it is left out, not multiplied. Reads x and writes dx once.
+__kernel void score_backward(IN(x), IN(token0), ulong step0, IN_F32(a0), ulong a_step0, IN(token1),
+                             ulong step1, IN_F32(a1), ulong a_step1, IN(token2), ulong step2,
+                             IN_F32(a2), ulong a_step2, IN(token3), ulong step3, IN_F32(a3),
+                             ulong a_step3, IN_F32(q), IN_F32(e), INOUT(dx), int accumulate,
+                             OUT_F32(sums), ulong N, ulong D, ulong span)
+{
+    const size_t d = get_global_id(0) * WIDTH, part = get_global_id(1), b = get_global_id(2);
+    if (d >= D) return;
+    const size_t B = get_global_size(2), parts = get_global_size(1);
+    __global const storage *token[] = {
+        token0_buffer + token0_offset + b * step0, token1_buffer + token1_offset + b * step1,
+        token2_buffer + token2_offset + b * step2, token3_buffer + token3_offset + b * step3};
+    __global const float *a[] = {a0_buffer + a0_offset + b * a_step0,
+                                 a1_buffer + a1_offset + b * a_step1,
+                                 a2_buffer + a2_offset + b * a_step2,
+                                 a3_buffer + a3_offset + b * a_step3};
+    wide tokens[TOKENS], sum[TOKENS];
+    float q_sum[TOKENS];
+    for (int t = 0; t < TOKENS; t++) {
+        tokens[t] = load_wide_storage(token[t], d);
+        sum[t] = 0;
+        q_sum[t] = 0;
+    }
+    for (size_t n = part * span; n < min((part + 1) * span, (size_t)N); n++) {
+        const size_t row = (b * N + n) * D + d;
+        const float back = COSINE ? at(e, b * N + n) : 0;
+        wide change = 0;
+        bool any = false;
+        for (int t = 0; t < TOKENS; t++) any = any || a[t][n] != 0;
+        const wide v = any ? load_wide(x, row) : 0;
+        for (int t = 0; t < TOKENS; t++) {
+            const float slope = a[t][n];
+            if (slope == 0) continue;
+            change += slope * tokens[t];
+            sum[t] += slope * v;
+            if (COSINE) q_sum[t] += at(q, (t * B + b) * N + n);
+        }
+        if (back != 0) change -= back * v;
+        if (present(dx)) store_wide(dx, row, accumulate ? load_wide(dx, row) + change : change);
+    }
+    if (!present(sums)) return;
+    for (int t = 0; t < TOKENS; t++)
+        at_wide(sums, ((t * B + b) * parts + part) * D + d) = sum[t] - q_sum[t] * tokens[t];
+}
+
+// dtoken[d] += Σ of `rows` rows of sums [rows][D], those of sample b from row b·rows on: COLUMNS
+// neighbouring d a work-group, whose lines of work-items take the rows in turn and are then joined.
+// GROUPS(ceil(D / COLUMNS), 1, samples). dtoken is storage, step further for the next sample.
+__kernel void score_reduce(IN_F32(sums), INOUT(dtoken), ulong step, ulong rows, ulong D,
+                           __local float *scratch)
+{
+    const size_t item = get_local_id(0), line = item / COLUMNS, b = get_group_id(2);
+    const size_t d = get_group_id(0) * COLUMNS + item % COLUMNS;
+    float even = 0, odd = 0;
+    for (size_t i = line, lines = get_local_size(0) / COLUMNS; d < D && i < rows; i += 2 * lines) {
+        even += at(sums, (b * rows + i) * D + d);
+        if (i + lines < rows) odd += at(sums, (b * rows + i + lines) * D + d);
+    }
+    scratch[item] = even + odd;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (size_t step_down = get_local_size(0) / 2; step_down >= COLUMNS; step_down /= 2) {
+        if (item < step_down) scratch[item] += scratch[item + step_down];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (item < COLUMNS && d < D)
+        store(dtoken, b * step + d, load(dtoken, b * step + d) + scratch[item]);
 }

@@ -3,8 +3,6 @@
 
 #include <colt5/ops/score.h>
 
-#include "runtime/context.h"
-
 /* Two routers, of R0 and R1 routing tokens, the second with tokens of each sample. */
 static const struct shape {
     size_t B, N, D, R0, R1;
@@ -164,6 +162,164 @@ START_TEST(rows_of_zeros_have_no_direction)
 }
 END_TEST
 
+/* ---- backward ---- */
+
+/* The reference's gradient against central differences of the reference's score. */
+START_TEST(the_reference_differentiates_itself)
+{
+    enum { B = 2, N = 3, D = 4, R = 2 };
+    const bool cosine = _i % 2, per_sample = _i / 2;
+    const size_t tokens = (per_sample ? B : 1) * R * D;
+    double *x = random_normal(B * N * D), *token = random_normal(tokens), s[B * R * N];
+    double *ds = random_normal(B * R * N), *dx = zeros(B * N * D), *dtoken = zeros(tokens);
+    reference_score_backward(x, token, per_sample, cosine, 8, ds, dx, dtoken, B, N, D, R);
+    for (size_t i = 0; i < B * N * D + tokens; i++) {
+        double *place = i < B * N * D ? x + i : token + (i - B * N * D), slope = 0;
+        const double kept = *place, have = i < B * N * D ? dx[i] : dtoken[i - B * N * D];
+        for (int side = -1; side <= 1; side += 2) {
+            *place = kept + side * 1e-5;
+            reference_score(x, token, per_sample, cosine, 8, s, B, N, D, R);
+            for (size_t j = 0; j < B * R * N; j++) slope += side * ds[j] * s[j] / 2e-5;
+        }
+        *place = kept;
+        ck_assert_double_eq_tol(have, slope, 1e-7 * (1 + fabs(slope)));
+    }
+    free(x), free(token), free(ds), free(dx), free(dtoken);
+}
+END_TEST
+
+/* Gradients of s, of which some are 0: not routed. */
+static double *sparse_normal(size_t count)
+{
+    double *values = random_normal(count);
+    for (size_t i = 0; i < count; i++)
+        if (random_uniform() < 0.3) values[i] = 0;
+    return values;
+}
+
+/* dx written and then added to once more; dtoken, f32 and then as x, added to what was there. */
+START_TEST(gradients_of_rows_and_tokens)
+{
+    const struct shape s = shape_of(_i);
+    const size_t rows = s.B * s.N * s.D, c0 = s.R0 * s.D, c1 = s.B * s.R1 * s.D;
+    double *x = rounded_to(s.type, random_normal(rows), rows), *dx = zeros(rows);
+    double *t0 = rounded_to(s.type, random_normal(c0), c0);
+    double *t1 = rounded_to(s.type, random_normal(c1), c1);
+    double *g0 = sparse_normal(s.B * s.R0 * s.N), *g1 = sparse_normal(s.B * s.R1 * s.N);
+    double *dt0 = rounded_to(COLT5_F32, random_normal(c0), c0);
+    double *dt1 = rounded_to(s.type, random_normal(c1), c1);
+    struct device_tensor x_ = upload(x, s.type, s.B, s.N, s.D);
+    struct device_tensor t0_ = upload(t0, s.type, s.R0, s.D);
+    struct device_tensor t1_ = upload(t1, s.type, s.B, s.R1, s.D);
+    struct device_tensor g0_ =
+        upload(rounded_to(COLT5_F32, g0, s.B * s.R0 * s.N), COLT5_F32, s.B, s.R0, s.N);
+    struct device_tensor g1_ =
+        upload(rounded_to(COLT5_F32, g1, s.B * s.R1 * s.N), COLT5_F32, s.B, s.R1, s.N);
+    struct device_tensor dt0_ = upload(dt0, COLT5_F32, s.R0, s.D);
+    struct device_tensor dt1_ = upload(dt1, s.type, s.B, s.R1, s.D);
+    struct device_tensor dx_ = poisoned_tensor(s.type, s.B, s.N, s.D);
+    const colt5_score_gradient gradients[] = {{&t0_.t, &g0_.t, &dt0_.t}, {&t1_.t, &g1_.t, &dt1_.t}};
+    const colt5_score_options *options = s.cosine ? &cosine_options : NULL;
+
+    pretend_gpu(s.gpu);
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 2, gradients, options, &dx_.t, 0));
+    reference_score_backward(x, t0, false, s.cosine, 8, g0, dx, dt0, s.B, s.N, s.D, s.R0);
+    reference_score_backward(x, t1, true, s.cosine, 8, g1, dx, dt1, s.B, s.N, s.D, s.R1);
+    const double bound = s.type == COLT5_F32 ? 2e-6 : 1e-2;
+    assert_norm(&dx_, dx, bound);
+    assert_norm(&dt0_, dt0, 2e-6);
+    assert_norm(&dt1_, dt1, bound);
+
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, gradients, options, &dx_.t, 1));
+    pretend_gpu(false);
+    reference_score_backward(x, t0, false, s.cosine, 8, g0, dx, dt0, s.B, s.N, s.D, s.R0);
+    assert_norm(&dx_, dx, bound);
+    assert_norm(&dt0_, dt0, 2e-6);
+    assert_unchanged(&x_), assert_unchanged(&t0_), assert_unchanged(&t1_);
+    assert_unchanged(&g0_), assert_unchanged(&g1_);
+
+    release(&x_), release(&t0_), release(&t1_), release(&g0_), release(&g1_);
+    release(&dt0_), release(&dt1_), release(&dx_);
+    free(x), free(dx), free(t0), free(t1), free(g0), free(g1), free(dt0), free(dt1);
+}
+END_TEST
+
+/* Small integers, more rows than one work-item sums up: no tolerance. */
+START_TEST(integer_gradients_are_exact)
+{
+    enum { N = 70, D = 24 };
+    double x[N * D], token[D], ds[N], dx[N * D] = {0}, dtoken[D] = {0};
+    for (int i = 0; i < N * D; i++) x[i] = (i * 7 + i / 5) % 11 - 5;
+    for (int d = 0; d < D; d++) token[d] = d % 9 - 4;
+    for (int n = 0; n < N; n++) ds[n] = n % 7 - 3;
+    struct device_tensor x_ = upload(x, COLT5_F32, 1, N, D),
+                         token_ = upload(token, COLT5_F32, 1, D);
+    struct device_tensor ds_ = upload(ds, COLT5_F32, 1, 1, N),
+                         dx_ = poisoned_tensor(COLT5_F32, 1, N, D);
+    struct device_tensor dtoken_ = upload(dtoken, COLT5_F32, 1, D);
+    const colt5_score_gradient gradient = {&token_.t, &ds_.t, &dtoken_.t};
+
+    pretend_gpu(_i);
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, &gradient, NULL, &dx_.t, 0));
+    pretend_gpu(false);
+    reference_score_backward(x, token, false, false, 8, ds, dx, dtoken, 1, N, D, 1);
+    assert_equal(&dx_, dx);
+    assert_equal(&dtoken_, dtoken);
+    release(&x_), release(&token_), release(&ds_), release(&dx_), release(&dtoken_);
+}
+END_TEST
+
+/* Rows without a gradient may hold anything; each output may be left out. */
+START_TEST(rows_without_gradient_are_not_looked_at)
+{
+    enum { N = 20, D = 24 };
+    const colt5_score_options *options = _i % 2 ? &cosine_options : NULL;
+    double *x = rounded_to(COLT5_F32, random_normal(N * D), N * D), dx[N * D] = {0},
+           dtoken[D] = {0};
+    double *token = rounded_to(COLT5_F32, random_normal(D), D);
+    double *ds = rounded_to(COLT5_F32, random_normal(N), N);
+    for (int d = 0; d < D; d++) x[3 * D + d] = x[19 * D + d] = d % 2 ? NAN : INFINITY;
+    ds[3] = ds[19] = 0;
+    struct device_tensor x_ = upload(x, COLT5_F32, 1, N, D),
+                         token_ = upload(token, COLT5_F32, 1, D);
+    struct device_tensor ds_ = upload(ds, COLT5_F32, 1, 1, N),
+                         dx_ = poisoned_tensor(COLT5_F32, 1, N, D);
+    struct device_tensor dtoken_ = upload(dtoken, COLT5_F32, 1, D);
+    const colt5_score_gradient both = {&token_.t, &ds_.t, &dtoken_.t},
+                               one = {&token_.t, &ds_.t, NULL};
+
+    pretend_gpu(_i / 2);
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, &one, options, &dx_.t, 0));
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, &both, options, NULL, 0));
+    pretend_gpu(false);
+    reference_score_backward(x, token, false, options, 8, ds, dx, dtoken, 1, N, D, 1);
+    assert_norm(&dx_, dx, 2e-6);
+    assert_norm(&dtoken_, dtoken, 2e-6);
+    release(&x_), release(&token_), release(&ds_), release(&dx_), release(&dtoken_);
+    free(x), free(token), free(ds);
+}
+END_TEST
+
+/* A norm of 1e-12 or less is a constant. */
+START_TEST(zeros_have_a_gradient)
+{
+    const double x[] = {0, 0, 3, 4}, token[] = {0, 0, 4, 3}, ds[] = {1e-9, 1e-9, 1e-9, 1};
+    double dx[4] = {0}, dtoken[4] = {0};
+    struct device_tensor x_ = upload(x, COLT5_F32, 1, 2, 2),
+                         token_ = upload(token, COLT5_F32, 2, 2);
+    struct device_tensor ds_ = upload(ds, COLT5_F32, 1, 2, 2),
+                         dx_ = poisoned_tensor(COLT5_F32, 1, 2, 2);
+    struct device_tensor dtoken_ = upload(dtoken, COLT5_F32, 2, 2);
+    const colt5_score_gradient gradient = {&token_.t, &ds_.t, &dtoken_.t};
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, &gradient, &cosine_options, &dx_.t, 0));
+    reference_score_backward(x, token, false, true, 8, (double[]){1e-9f, 1e-9f, 1e-9f, 1}, dx,
+                             dtoken, 1, 2, 2, 2);
+    assert_close(&dx_, dx, 1e-6, 1e-6);
+    assert_close(&dtoken_, dtoken, 1e-6, 1e-6);
+    release(&x_), release(&token_), release(&ds_), release(&dx_), release(&dtoken_);
+}
+END_TEST
+
 static const struct bad_call {
     const char *what;
     size_t count;
@@ -210,17 +366,71 @@ START_TEST(bad_calls_are_refused)
 }
 END_TEST
 
+static const struct bad_gradient {
+    const char *what;
+    size_t count;
+    colt5_type ds_type, dtoken_type;
+    size_t ds_length, dtoken_width, dx_width;
+    bool overlap;
+    colt5_status expected;
+} bad_gradients[] = {
+    {"no gradients", 0, COLT5_F32, COLT5_F32, 5, 4, 4, false, COLT5_ERROR_ARGUMENT},
+    {"integer ds", 1, COLT5_I32, COLT5_F32, 5, 4, 4, false, COLT5_ERROR_TYPE},
+    {"ds of another N", 1, COLT5_F32, COLT5_F32, 4, 4, 4, false, COLT5_ERROR_SHAPE},
+    {"integer dtoken", 1, COLT5_F32, COLT5_I32, 5, 4, 4, false, COLT5_ERROR_TYPE},
+    {"dtoken of another D", 1, COLT5_F32, COLT5_F32, 5, 3, 4, false, COLT5_ERROR_SHAPE},
+    {"dx of another D", 1, COLT5_F32, COLT5_F32, 5, 4, 3, false, COLT5_ERROR_SHAPE},
+    {"dx on x", 1, COLT5_F32, COLT5_F32, 5, 4, 4, true, COLT5_ERROR_ARGUMENT},
+};
+
+START_TEST(bad_gradients_are_refused)
+{
+    const struct bad_gradient c = bad_gradients[_i];
+    const double x[40] = {0}, token[8] = {0}, ds[20] = {1}, dtoken[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct device_tensor x_ = upload(x, COLT5_F16, 2, 5, 4),
+                         token_ = upload(token, COLT5_F16, 2, 4);
+    struct device_tensor ds_ = upload(ds, COLT5_F32, 2, 2, 5),
+                         dx_ = poisoned_tensor(COLT5_F16, 2, 5, 4);
+    struct device_tensor dtoken_ = upload(dtoken, COLT5_F32, 2, 4);
+    colt5_tensor tds = ds_.t, tdtoken = dtoken_.t, tdx = c.overlap ? x_.t : dx_.t;
+    tds.type = c.ds_type;
+    tds.dims[2] = c.ds_length;
+    tdtoken.type = c.dtoken_type;
+    tdtoken.dims[1] = c.dtoken_width;
+    tdx.dims[2] = c.dx_width;
+    const colt5_score_gradient good = {&token_.t, &ds_.t, &dtoken_.t},
+                               bad = {&token_.t, &tds, &tdtoken};
+    ck_assert_msg(colt5_score_backward(ctx, &x_.t, c.count, &bad, NULL, &tdx, 0) == c.expected,
+                  "%s: %s", c.what, colt5_message(ctx));
+    ck_assert_msg(!strncmp(colt5_message(ctx), "score_backward: ", 16), "%s", colt5_message(ctx));
+    assert_untouched(&dx_);
+    assert_unchanged(&dtoken_);
+    ck_assert_ok(colt5_score_backward(ctx, &x_.t, 1, &good, NULL, &dx_.t, 0));
+    release(&x_), release(&token_), release(&ds_), release(&dx_), release(&dtoken_);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("score");
-    TCase *tests = tcase_create("score");
-    tcase_set_timeout(tests, 120);
-    tcase_add_loop_test(tests, scores_are_products_with_the_tokens, 0, SHAPES);
-    tcase_add_loop_test(tests, integers_are_exact, 0, 2);
-    tcase_add_loop_test(tests, sums_are_better_than_running_ones, 0, 2);
-    tcase_add_loop_test(tests, a_row_of_nan_stays_alone, 0, 4);
-    tcase_add_test(tests, rows_of_zeros_have_no_direction);
-    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
-    suite_add_tcase(suite, tests);
+    TCase *forward = tcase_create("forward"), *backward = tcase_create("backward");
+    tcase_set_timeout(forward, 120);
+    tcase_set_timeout(backward, 120);
+    tcase_add_loop_test(forward, scores_are_products_with_the_tokens, 0, SHAPES);
+    tcase_add_loop_test(forward, integers_are_exact, 0, 2);
+    tcase_add_loop_test(forward, sums_are_better_than_running_ones, 0, 2);
+    tcase_add_loop_test(forward, a_row_of_nan_stays_alone, 0, 4);
+    tcase_add_test(forward, rows_of_zeros_have_no_direction);
+    tcase_add_loop_test(forward, bad_calls_are_refused, 0,
+                        sizeof(bad_calls) / sizeof(bad_calls[0]));
+    tcase_add_loop_test(backward, the_reference_differentiates_itself, 0, 4);
+    tcase_add_loop_test(backward, gradients_of_rows_and_tokens, 0, SHAPES);
+    tcase_add_loop_test(backward, integer_gradients_are_exact, 0, 2);
+    tcase_add_loop_test(backward, rows_without_gradient_are_not_looked_at, 0, 4);
+    tcase_add_test(backward, zeros_have_a_gradient);
+    tcase_add_loop_test(backward, bad_gradients_are_refused, 0,
+                        sizeof(bad_gradients) / sizeof(bad_gradients[0]));
+    suite_add_tcase(suite, forward);
+    suite_add_tcase(suite, backward);
     return run_device_suite(suite);
 }

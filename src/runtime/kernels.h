@@ -42,8 +42,11 @@
     X(SCATTER_CHAIN, scatter, scatter_chain) \
     X(SCATTER_ROWS, scatter, scatter_rows) \
     X(SCATTER_SLOTS, scatter, scatter_slots) \
+    X(SCORE_BACKWARD, score, score_backward) \
+    X(SCORE_COSINE, score, score_cosine) \
     X(SCORE_FACTOR, score, score_factor) \
     X(SCORE_FORWARD, score, score_forward) \
+    X(SCORE_REDUCE, score, score_reduce) \
     X(SELECT_COUNT, select, select_count) \
     X(SELECT_HISTOGRAM, select, select_histogram) \
     X(SELECT_ROW, select, select_row) \

@@ -70,6 +70,10 @@ void reference_block_rows_backward(const double *ds_blocks, double *ds, size_t r
 /* score.c */
 void reference_score(const double *x, const double *token, bool per_sample, bool cosine,
                      double scale, double *s, size_t B, size_t N, size_t D, size_t R);
+/* Adds to dx and dtoken; a row whose ds is 0 is not looked at. */
+void reference_score_backward(const double *x, const double *token, bool per_sample, bool cosine,
+                              double scale, const double *ds, double *dx, double *dtoken, size_t B,
+                              size_t N, size_t D, size_t R);
 
 /* rotary.c; positions may be NULL: n + first_position. Heads first_head + i·head_step, i < heads. */
 void reference_rotary(double *x, const int *positions, size_t first_position, double theta,
