@@ -23,6 +23,16 @@ COLT5_API
 colt5_status colt5_gelu_forward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *y);
 
 /**
+ * dx = dy · (Φ(x) + x · φ(x)), Φ and φ of the normal distribution; 0 where dy is 0, whatever x is.
+ *
+ * x, dy  [in]   f32|f16|bf16  [..]
+ * dx     [out]  as x          [..]  may be dy or x itself, must not overlap them otherwise
+ */
+COLT5_API
+colt5_status colt5_gelu_backward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *dy,
+                                 const colt5_tensor *dx);
+
+/**
  * y = a + b.
  *
  * a, b  [in]   f32|f16|bf16  [..]

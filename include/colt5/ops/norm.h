@@ -44,6 +44,43 @@ colt5_status colt5_layer_norm_forward(colt5_context *ctx, const colt5_tensor *x,
                                       const colt5_tensor *y, const colt5_tensor *mean,
                                       const colt5_tensor *scale);
 
+/*
+ * Gradients. Where a whole row of dy is 0 the row of x is not looked at and may hold NaN; its dx is
+ * base. Gradients of parameters are added to, in any storage type; they may be NULL.
+ *
+ * dy    [in]       as x  [..][D]
+ * base  [in]       as x  [..][D]  what dx is added to, a residual's gradient; NULL: zeros
+ * dx    [out]      as x  [..][D]  may be dy or base itself; NULL: not wanted
+ *
+ * Sums over rows have a fixed order. Errors as the forward calls', and COLT5_ERROR_MEMORY
+ * (scratch).
+ */
+
+/**
+ * dx = base + scale · (gamma · dy - x · scale²/D · Σ gamma · dy · x), without the second term where
+ * ‖x‖₂ is below 1e-12; dgamma += Σ over rows of dy · x · scale.
+ *
+ * dgamma  [in,out]  f32|f16|bf16  [D]
+ */
+COLT5_API
+colt5_status colt5_rms_norm_backward(colt5_context *ctx, const colt5_tensor *x,
+                                     const colt5_tensor *gamma, const colt5_tensor *dy,
+                                     const colt5_tensor *base, const colt5_tensor *dx,
+                                     const colt5_tensor *dgamma);
+
+/**
+ * With z = (x - mean) · scale and g = weight · dy:
+ * dx = base + scale · (g - Σ g / D - z · Σ g z / D); dweight += Σ over rows of dy · z;
+ * dbias += Σ over rows of dy.
+ *
+ * dweight, dbias  [in,out]  f32|f16|bf16  [D]
+ */
+COLT5_API
+colt5_status colt5_layer_norm_backward(colt5_context *ctx, const colt5_tensor *x,
+                                       const colt5_tensor *weight, const colt5_tensor *dy,
+                                       const colt5_tensor *base, const colt5_tensor *dx,
+                                       const colt5_tensor *dweight, const colt5_tensor *dbias);
+
 #ifdef __cplusplus
 }
 #endif

@@ -82,6 +82,64 @@ COLT5_API
 colt5_status colt5_broadcast_row(colt5_context *ctx, const colt5_tensor *row,
                                  const colt5_tensor *base, const colt5_tensor *x);
 
+/**
+ * Gradients of colt5_scatter, and of the y and scores of colt5_scatter_add with unique indices:
+ * dy[b,k,:] = scores[b,k] · dx[b, index[b,k], :], dscores[b,k] = dx[b, index[b,k], :] · y[b,k,:].
+ *
+ * dx       [in]   f32|f16|bf16  [B][N][D]
+ * y        [in]   as dx         [B][K][D]  NULL where dscores is
+ * dy       [out]  as dx         [B][K][D]  may be y itself; NULL: not wanted
+ * dscores  [out]  f32           [B][K]     NULL: not wanted
+ *
+ * A skipped slot gets zeros; where dx is 0, y is not looked at and may be NaN.
+ */
+COLT5_API
+colt5_status colt5_scatter_backward(colt5_context *ctx, const colt5_tensor *dx,
+                                    const colt5_tensor *index, const colt5_tensor *scores,
+                                    const colt5_tensor *y, const colt5_tensor *dy,
+                                    const colt5_tensor *dscores);
+
+/** As colt5_scatter_backward, each slot's gradients divided by the number of slots of its row. */
+COLT5_API
+colt5_status colt5_scatter_mean_backward(colt5_context *ctx, const colt5_tensor *dx,
+                                         const colt5_tensor *index, const colt5_tensor *scores,
+                                         const colt5_tensor *y, const colt5_tensor *dy,
+                                         const colt5_tensor *dscores);
+
+/**
+ * The gradient of a broadcast row: drow[:] += the sum of the rows of dx.
+ *
+ * dx    [in]      f32|f16|bf16  [..][D]
+ * rows  [in]      u8            a number for each row of dx, 0: left out; NULL: all count
+ * drow  [in,out]  f32|f16|bf16  [D]
+ *
+ * For the row of colt5_scatter_fill, rows come from colt5_unrouted_rows.
+ */
+COLT5_API
+colt5_status colt5_broadcast_row_backward(colt5_context *ctx, const colt5_tensor *dx,
+                                          const colt5_tensor *rows, const colt5_tensor *drow);
+
+/**
+ * rows[b,n] = 1 where token n is valid and no index[b,k] is n, else 0.
+ *
+ * index  [in]   i32  [B][K]
+ * mask   [in]   u8   [B][N]  NULL: all are valid
+ * rows   [out]  u8   [B][N]
+ */
+COLT5_API
+colt5_status colt5_unrouted_rows(colt5_context *ctx, const colt5_tensor *index,
+                                 const colt5_tensor *mask, const colt5_tensor *rows);
+
+/**
+ * y[b,k] = Σ over d of a[b,k,d] · b[b,k,d]; where a is 0, b is not looked at and may be NaN.
+ *
+ * a, b  [in]   f32|f16|bf16  [B][K][D]
+ * y     [out]  f32           [B][K]
+ */
+COLT5_API
+colt5_status colt5_row_dot(colt5_context *ctx, const colt5_tensor *a, const colt5_tensor *b,
+                           const colt5_tensor *y);
+
 #ifdef __cplusplus
 }
 #endif
