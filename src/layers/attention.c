@@ -27,9 +27,9 @@ out:
     return status;
 }
 
-colt5_status attention_forward(struct pass *pass, const struct attention *layer,
-                               const colt5_tensor *x, const colt5_tensor *residual,
-                               const colt5_tensor *y)
+colt5_status attention_layer_forward(struct pass *pass, const struct attention *layer,
+                                     const colt5_tensor *x, const colt5_tensor *residual,
+                                     const colt5_tensor *y)
 {
     const struct workspace_mark mark = workspace_mark(pass->ctx);
     struct routes_of routes;

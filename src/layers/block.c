@@ -9,7 +9,7 @@ colt5_status block_forward(struct pass *pass, const struct transformer_block *bl
     colt5_tensor attended;
     colt5_status status;
     TRY(scratch(pass->ctx, x->type, x->rank, x->dims, &attended));
-    TRY(attention_forward(pass, &block->attention, x, x, &attended));
+    TRY(attention_layer_forward(pass, &block->attention, x, x, &attended));
     TRY(feed_forward_forward(pass, &block->feed_forward, &attended, &attended, y));
 out:
     workspace_rewind(pass->ctx, mark);

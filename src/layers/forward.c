@@ -68,7 +68,7 @@ static colt5_status run(colt5_context *ctx, void *call)
     case COLT5_FEED_FORWARD:
         return feed_forward_forward(&pass, &layer->blocks[0].feed_forward, x, NULL, y);
     case COLT5_ATTENTION:
-        return attention_forward(&pass, &layer->blocks[0].attention, x, NULL, y);
+        return attention_layer_forward(&pass, &layer->blocks[0].attention, x, NULL, y);
     case COLT5_TRANSFORMER_BLOCK:
     case COLT5_ENCODER:
         for (size_t i = 0; i < layer->depth; i++) {

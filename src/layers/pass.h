@@ -59,9 +59,9 @@ colt5_status local_forward(struct pass *pass, const struct local_attention *loca
 colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *layer,
                                   const colt5_tensor *x, const colt5_tensor *residual,
                                   const colt5_tensor *y);
-colt5_status attention_forward(struct pass *pass, const struct attention *layer,
-                               const colt5_tensor *x, const colt5_tensor *residual,
-                               const colt5_tensor *y);
+colt5_status attention_layer_forward(struct pass *pass, const struct attention *layer,
+                                     const colt5_tensor *x, const colt5_tensor *residual,
+                                     const colt5_tensor *y);
 
 /* y = block(x); y may be x. */
 colt5_status block_forward(struct pass *pass, const struct transformer_block *block,
