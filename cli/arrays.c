@@ -10,74 +10,74 @@ static bool is_value(colt5_type type)
     return type == COLT5_F32 || type == COLT5_F16 || type == COLT5_BF16;
 }
 
-static colt5_status place(colt5_context *ctx, const colt5_npy *array, colt5_type type,
-                          colt5_tensor *tensor)
+static int place(colt5_context *ctx, const colt5_npy *array, colt5_type type, colt5_tensor *tensor)
 {
-    colt5_status status = colt5_tensor_create(ctx, type, array->rank, array->dims, tensor);
-    if (status != COLT5_OK) return status;
     void *converted = NULL;
     if (type != array->type) {
         converted = malloc(array->count * colt5_type_size(type) + 1);
-        if (converted) colt5_convert(array->type, array->values, type, converted, array->count);
+        if (!converted) return complain_memory();
+        colt5_convert(array->type, array->values, type, converted, array->count);
     }
-    if (type != array->type && !converted)
-        status = COLT5_ERROR_MEMORY;
-    else
+    colt5_status status = colt5_tensor_create(ctx, type, array->rank, array->dims, tensor);
+    if (status == COLT5_OK) {
         status = colt5_tensor_write(ctx, tensor, converted ? converted : array->values);
+        if (status != COLT5_OK) colt5_tensor_free(ctx, tensor);
+    }
     free(converted);
-    if (status != COLT5_OK) colt5_tensor_free(ctx, tensor);
-    return status;
+    return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
 }
 
-colt5_status load_array(colt5_context *ctx, const char *path, colt5_type type, colt5_tensor *tensor)
+int load_array(colt5_context *ctx, const char *path, colt5_type type, colt5_tensor *tensor)
 {
     colt5_npy array;
-    colt5_status status = colt5_npy_read(path, &array);
-    if (status != COLT5_OK) {
-        complain("%s", colt5_message(NULL));
-        return status;
-    }
-    if (array.rank == 0) {
+    const colt5_status status = colt5_npy_read(path, &array);
+    if (status != COLT5_OK) return complain_status(NULL, status);
+    int code = EXIT_BAD_INPUT;
+    if (array.rank == 0)
         complain("%s: holds one value, not an array", path);
-        status = COLT5_ERROR_SHAPE;
-    } else {
-        status = place(ctx, &array, is_value(array.type) ? type : array.type, tensor);
-        if (status != COLT5_OK) complain("%s: %s", path, colt5_message(ctx));
-    }
+    else
+        code = place(ctx, &array, is_value(array.type) ? type : array.type, tensor);
     colt5_npy_release(&array);
-    return status;
+    return code;
 }
 
-float *fetch_floats(colt5_context *ctx, const colt5_tensor *tensor)
+int fetch_floats(colt5_context *ctx, const colt5_tensor *tensor, float **values)
 {
     const size_t count = colt5_tensor_count(tensor);
     void *stored = malloc(count * colt5_type_size(tensor->type) + 1);
-    float *values = malloc(count * sizeof(*values) + 1);
-    const bool read = stored && values && colt5_tensor_read(ctx, tensor, stored) == COLT5_OK;
-    if (read) colt5_convert(tensor->type, stored, COLT5_F32, values, count);
+    *values = malloc(count * sizeof(**values) + 1);
+    int code = EXIT_FINE;
+    if (!stored || !*values) {
+        code = complain_memory();
+    } else {
+        const colt5_status status = colt5_tensor_read(ctx, tensor, stored);
+        if (status == COLT5_OK)
+            colt5_convert(tensor->type, stored, COLT5_F32, *values, count);
+        else
+            code = complain_status(ctx, status);
+    }
     free(stored);
-    if (read) return values;
-    free(values);
-    return NULL;
+    if (code == EXIT_FINE) return code;
+    free(*values);
+    *values = NULL;
+    return code;
 }
 
-/* A whole file with a NUL behind it; NULL after a message. */
-static char *read_file(const char *path, size_t *count)
+/* All of a stream with a NUL behind it; NULL without memory, or where it cannot be read. */
+static char *read_stream(FILE *file, size_t *count)
 {
-    FILE *file = fopen(path, "rb");
     char *bytes = NULL;
     *count = 0;
-    for (size_t capacity = 1 << 16; file; capacity *= 2) {
+    for (size_t capacity = 1 << 16;; capacity *= 2) {
         char *grown = realloc(bytes, capacity + 1);
-        if (!grown) break;
+        if (!grown) {
+            errno = ENOMEM;
+            break;
+        }
         bytes = grown;
         *count += fread(bytes + *count, 1, capacity - *count, file);
-        if (*count < capacity) break;
-    }
-    const bool whole = file && bytes && !ferror(file);
-    if (!whole) complain("%s: cannot be read: %s", path, strerror(errno));
-    if (file) fclose(file);
-    if (whole) {
+        if (ferror(file)) break;
+        if (*count == capacity) continue;
         bytes[*count] = '\0';
         return bytes;
     }
@@ -85,22 +85,33 @@ static char *read_file(const char *path, size_t *count)
     return NULL;
 }
 
-colt5_status load_text(colt5_context *ctx, const char *path, colt5_tensor *ids, char **text)
+int read_text(const char *path, char **bytes, size_t *count)
 {
-    size_t count;
-    *text = read_file(path, &count);
-    if (!*text) return COLT5_ERROR_FILE;
-    if (count == 0) {
-        complain("%s: is empty", path);
-        return COLT5_ERROR_FORMAT;
-    }
-    int32_t *values = malloc(count * sizeof(*values));
-    if (!values) return COLT5_ERROR_MEMORY;
-    for (size_t i = 0; i < count; i++) values[i] = (unsigned char)(*text)[i];
-    const size_t dims[] = {1, count};
+    FILE *file = fopen(path, "rb");
+    *bytes = file ? read_stream(file, count) : NULL;
+    if (!*bytes) complain("%s: cannot be read: %s", path, strerror(errno));
+    if (file) fclose(file);
+    if (!*bytes) return EXIT_BAD_INPUT;
+    if (*count > 0) return EXIT_FINE;
+    complain("%s: is empty", path);
+    free(*bytes);
+    *bytes = NULL;
+    return EXIT_BAD_INPUT;
+}
+
+int place_text(colt5_context *ctx, const char *bytes, size_t B, size_t N, colt5_tensor *ids)
+{
+    const size_t dims[] = {B, N};
+    int32_t *values = malloc(B * N * sizeof(*values) + 1);
+    if (!values) return complain_memory();
+    for (size_t i = 0; i < B * N; i++) values[i] = (unsigned char)bytes[i];
     colt5_status status = colt5_tensor_create(ctx, COLT5_I32, 2, dims, ids);
     if (status == COLT5_OK) status = colt5_tensor_write(ctx, ids, values);
-    if (status != COLT5_OK) complain("%s: %s", path, colt5_message(ctx));
     free(values);
-    return status;
+    return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
+}
+
+bool takes_text(const colt5_layer *layer)
+{
+    return colt5_layer_config(layer)->kind == COLT5_TEXT_ENCODER;
 }

@@ -26,6 +26,7 @@ enum {
 enum option_kind {
     OPTION_FLAG,  /* bool: given or not */
     OPTION_TEXT,  /* const char * */
+    OPTION_WORD,  /* const char *, one of the operand's words: "md|csv|json" */
     OPTION_COUNT, /* size_t, at least 1 */
     OPTION_SEED,  /* uint64_t */
     OPTION_REAL,  /* double, finite */
@@ -76,14 +77,19 @@ const struct command *find_command(const char *name);
 
 /* ---- messages (report.c), all to stderr ---- */
 
-/* "colt5: …" and a newline. */
+/* "colt5: …" and a newline. complain("what happened (which call, which number)"). */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says the library's last message, and what to do where that is known; gives the exit code. */
 int complain_status(const colt5_context *ctx, colt5_status status);
+/* "no host memory"; gives EXIT_NO_MEMORY. */
+int complain_memory(void);
 /* As it is, unless --quiet. */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A step of long work: a bar on a terminal, lines elsewhere, JSON with --progress=json. */
+/*
+ * A step of long work: a bar on a terminal, a line a second elsewhere, JSON with --progress=json.
+ * total 0: nobody knows how many steps there are.
+ */
 void show_progress(const char *what, size_t done, size_t total);
 /* Ends the bar's line. */
 void end_progress(void);
@@ -104,23 +110,36 @@ struct session {
 #define SESSION_OPTIONS(session)                                                                   \
     {"device", OPTION_TEXT, &(session)->device, "SELECTOR",                                        \
      "P:D, gpu[:K], cpu, PLATFORM:DEVICE or part of a name"},                                      \
-        {"progress", OPTION_TEXT, &(session)->progress, "FORM", "json, or plain lines"},           \
+        {"progress", OPTION_WORD, &(session)->progress, "plain|json", "how progress is told"},     \
     {                                                                                              \
         "quiet", OPTION_FLAG, &(session)->quiet, NULL, "no progress, no notes"                     \
     }
 
-/* Opens the context and names its device on stderr. EXIT_FINE, or the code to end with. */
+/*
+ * Opens the context and names its device on stderr. EXIT_FINE, or the code to end with. From then
+ * on SIGINT and SIGTERM stop the library between two launches (COLT5_CANCELLED).
+ */
 int open_session(struct session *session);
 void close_session(struct session *session);
+/* True once a signal asked to stop: nothing more should be written. Says so, once. */
+bool interrupted(void);
 
-/* ---- arrays (arrays.c) ---- */
+/* ---- arrays and texts (arrays.c); the exit code of each, after a message where it is not 0 ----
+ */
 
 /* Reads a .npy file into a new tensor; values go to type, ids and masks keep theirs. */
-colt5_status load_array(colt5_context *ctx, const char *path, colt5_type type,
-                        colt5_tensor *tensor);
-/* Reads a text file as ids [1][bytes], of COLT5_I32. */
-colt5_status load_text(colt5_context *ctx, const char *path, colt5_tensor *ids, char **text);
-/* The elements of a tensor as floats; the caller frees them. NULL without memory or device. */
-float *fetch_floats(colt5_context *ctx, const colt5_tensor *tensor);
+int load_array(colt5_context *ctx, const char *path, colt5_type type, colt5_tensor *tensor);
+/* A whole file with a NUL behind it, which the caller frees; an empty one is an error. */
+int read_text(const char *path, char **bytes, size_t *count);
+/* Bytes as ids, a new tensor i32 [B][N]. */
+int place_text(colt5_context *ctx, const char *bytes, size_t B, size_t N, colt5_tensor *ids);
+/* The elements of a tensor as floats, which the caller frees. */
+int fetch_floats(colt5_context *ctx, const colt5_tensor *tensor, float **values);
+
+/* True for layers that take ids in place of values. */
+bool takes_text(const colt5_layer *layer);
+
+/* --set NAME=K …, by the names config.json has for this kind of layer (counts.c). */
+int set_counts(const struct list *settings, colt5_layer_kind kind, colt5_token_counts *counts);
 
 #endif

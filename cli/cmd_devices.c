@@ -57,28 +57,51 @@ static int print_json(const colt5_device_info *devices, size_t count)
     return failed ? EXIT_INTERNAL : EXIT_FINE;
 }
 
+/* All devices, or the one that --device picks; the caller frees them. */
+static int find_devices(struct session *session, colt5_device_info **devices, size_t *count)
+{
+    *count = 1;
+    if (session->device) {
+        const int code = open_session(session);
+        if (code != EXIT_FINE) return code;
+    } else {
+        const colt5_status status = colt5_devices(NULL, 0, count);
+        if (status != COLT5_OK || *count == 0) {
+            complain("%s", status != COLT5_OK ? colt5_message(NULL) : "no OpenCL device was found");
+            return EXIT_NO_DEVICE;
+        }
+    }
+    *devices = calloc(*count, sizeof(**devices));
+    if (!*devices) return complain_memory();
+    if (session->device) {
+        **devices = *colt5_context_device_info(session->ctx);
+        return EXIT_FINE;
+    }
+    const colt5_status status = colt5_devices(*devices, *count, count);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(NULL, status);
+}
+
 int devices_command(int count, char **arguments)
 {
+    struct session session = {.device = NULL};
     bool json = false;
-    const struct option options[] = {{"json", OPTION_FLAG, &json, NULL, "as JSON"}, {NULL}};
+    const struct option options[] = {
+        {"json", OPTION_FLAG, &json, NULL, "as JSON"},
+        SESSION_OPTIONS(&session),
+        {NULL},
+    };
     struct operands operands;
     int code;
     if (!parse_options(find_command("devices"), options, count, arguments, 0, 0, &operands, &code))
         return code;
-    size_t found = 0;
-    colt5_status status = colt5_devices(NULL, 0, &found);
-    if (status != COLT5_OK || found == 0) {
-        complain("%s", status != COLT5_OK ? colt5_message(NULL) : "no OpenCL device was found");
-        return EXIT_NO_DEVICE;
-    }
-    colt5_device_info *devices = calloc(found, sizeof(*devices));
-    if (!devices) return EXIT_NO_MEMORY;
-    status = colt5_devices(devices, found, &found);
-    code = status != COLT5_OK ? complain_status(NULL, status) : EXIT_FINE;
+    colt5_device_info *devices = NULL;
+    size_t found;
+    code = find_devices(&session, &devices, &found);
     if (code == EXIT_FINE && json)
         code = print_json(devices, found);
     else if (code == EXIT_FINE)
         print_table(devices, found);
     free(devices);
+    close_session(&session);
     return code;
 }

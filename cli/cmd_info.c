@@ -12,6 +12,7 @@ struct info {
     size_t batch, seq;
     bool json;
     colt5_layer *layer;
+    colt5_safetensors *file;
     colt5_routes *routes; /* planned: shapes alone */
     colt5_plan plan;
     size_t parameters, bytes;
@@ -20,7 +21,7 @@ struct info {
 static colt5_status plan(struct info *info)
 {
     const colt5_config *config = colt5_layer_config(info->layer);
-    const bool text = config->kind == COLT5_TEXT_ENCODER;
+    const bool text = takes_text(info->layer);
     const size_t dims[] = {info->batch, info->seq, config->dim};
     const colt5_tensor y = colt5_tensor_wrap(NULL, 0, info->type, 3, dims);
     const colt5_tensor ids = colt5_tensor_wrap(NULL, 0, COLT5_I32, 2, dims);
@@ -39,6 +40,13 @@ static void count_parameters(struct info *info)
     info->bytes = info->parameters * colt5_type_size(info->type);
 }
 
+/* The type a tensor has in the file. */
+static const char *stored_type(const struct info *info, const char *name)
+{
+    const colt5_safetensors_entry *entry = colt5_safetensors_find(info->file, name);
+    return entry ? entry->dtype : "?";
+}
+
 static void print_dims(const colt5_tensor *tensor)
 {
     for (int i = 0; i < tensor->rank; i++) printf("%s%zu", i ? "x" : "", tensor->dims[i]);
@@ -50,7 +58,7 @@ static int print_text(const struct info *info, const char *config)
     for (size_t i = 0; i < colt5_layer_parameter_count(info->layer); i++) {
         colt5_parameter parameter;
         if (colt5_layer_parameter(info->layer, i, &parameter) != COLT5_OK) return EXIT_INTERNAL;
-        printf("%-56s %-5s ", parameter.name, colt5_type_name(parameter.tensor.type));
+        printf("%-56s %-5s ", parameter.name, stored_type(info, parameter.name));
         print_dims(&parameter.tensor);
         putchar('\n');
     }
@@ -80,9 +88,8 @@ static json_t *tensors_json(const struct info *info)
         json_t *shape = json_array();
         for (int d = 0; d < parameter.tensor.rank; d++)
             json_array_append_new(shape, json_integer((json_int_t)parameter.tensor.dims[d]));
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:o}", "name", parameter.name, "type",
-                                        colt5_type_name(parameter.tensor.type), "shape", shape));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", parameter.name, "type",
+                                              stored_type(info, parameter.name), "shape", shape));
     }
     return list;
 }
@@ -121,6 +128,8 @@ static int show(struct info *info, const char *model)
     colt5_context *ctx = info->session.ctx;
     char *config = NULL;
     colt5_status status = colt5_layer_load(ctx, model, info->type, &info->layer);
+    if (status == COLT5_OK && colt5_safetensors_open(model, &info->file) != COLT5_OK)
+        return complain_status(NULL, COLT5_ERROR_FILE);
     if (status == COLT5_OK) status = colt5_routes_create(ctx, &info->routes);
     if (status == COLT5_OK) status = plan(info);
     if (status != COLT5_OK) return complain_status(ctx, status);
@@ -149,6 +158,7 @@ int info_command(int count, char **arguments)
         return code;
     code = open_session(&info.session);
     if (code == EXIT_FINE) code = show(&info, operands.items[0]);
+    colt5_safetensors_close(info.file);
     colt5_routes_destroy(info.routes);
     colt5_layer_destroy(info.layer);
     close_session(&info.session);

@@ -12,6 +12,10 @@ static int make_model(struct session *session, const char *path, uint64_t seed, 
     if (status != COLT5_OK) return complain_status(NULL, status);
     status = colt5_layer_create(session->ctx, &config, type, &layer);
     if (status == COLT5_OK) status = colt5_layer_initialise(layer, seed);
+    if (status == COLT5_OK && interrupted()) {
+        colt5_layer_destroy(layer);
+        return EXIT_INTERRUPTED;
+    }
     if (status == COLT5_OK) status = colt5_layer_save(layer, folder);
     colt5_layer_destroy(layer);
     if (status != COLT5_OK) return complain_status(session->ctx, status);

@@ -7,6 +7,8 @@
 #include "commands.h"
 #include "compare.h"
 
+#define PADDING 256 /* the id of text models that counts as masked */
+
 struct run {
     struct session session;
     const char *model, *input, *text, *mask, *output, *pool, *routes, *routes_output, *expect;
@@ -23,57 +25,6 @@ struct run {
     uint8_t *valid; /* [B][N], or NULL: all */
 };
 
-static bool takes_text(const struct run *run)
-{
-    return colt5_layer_config(run->layer)->kind == COLT5_TEXT_ENCODER;
-}
-
-/* ---- --set ---- */
-
-/* Which counts a name of SPEC's sets, by kind of layer. */
-static const struct {
-    const char *name;
-    bool feed_forward, attention, blocks; /* kinds that have it */
-    bool ff, q, kv;                       /* what it sets */
-} count_names[] = {
-    {"num_heavy_tokens", true, false, false, true, false, false},
-    {"num_heavy_tokens", false, true, false, false, true, true},
-    {"num_heavy_tokens_q", false, true, false, false, true, false},
-    {"num_heavy_tokens_kv", false, true, false, false, false, true},
-    {"num_heavy_ff_tokens", false, false, true, true, false, false},
-    {"num_heavy_attn_tokens", false, false, true, false, true, true},
-    {"num_heavy_attn_tokens_q", false, false, true, false, true, false},
-    {"num_heavy_attn_tokens_kv", false, false, true, false, false, true},
-};
-
-static int set_count(struct run *run, const char *text)
-{
-    const colt5_layer_kind kind = colt5_layer_config(run->layer)->kind;
-    const char *equals = strchr(text, '=');
-    char *end = NULL;
-    const unsigned long long value = equals ? strtoull(equals + 1, &end, 10) : 0;
-    if (!equals || equals[1] < '0' || equals[1] > '9' || *end || value == 0) {
-        complain("--set is \"%s\", not NAME=K with K of 1 or more", text);
-        return EXIT_USAGE;
-    }
-    for (size_t i = 0; i < sizeof(count_names) / sizeof(count_names[0]); i++) {
-        const bool has = kind == COLT5_FEED_FORWARD ? count_names[i].feed_forward
-                         : kind == COLT5_ATTENTION  ? count_names[i].attention
-                                                    : count_names[i].blocks;
-        const size_t length = (size_t)(equals - text);
-        if (!has || strlen(count_names[i].name) != length ||
-            strncmp(count_names[i].name, text, length))
-            continue;
-        if (count_names[i].ff) run->counts.ff = (size_t)value;
-        if (count_names[i].q) run->counts.q = (size_t)value;
-        if (count_names[i].kv) run->counts.kv = (size_t)value;
-        return EXIT_FINE;
-    }
-    complain("--set: a %s has no number of heavy tokens called %.*s", colt5_layer_kind_name(kind),
-             (int)(equals - text), text);
-    return EXIT_USAGE;
-}
-
 /* ---- input ---- */
 
 static int fail_call(struct run *run, colt5_status status)
@@ -81,64 +32,97 @@ static int fail_call(struct run *run, colt5_status status)
     return complain_status(run->session.ctx, status);
 }
 
-/* A message has been printed already: only the code. */
-static int code_of(colt5_status status)
+static int load_text(struct run *run)
 {
-    return status == COLT5_OK             ? EXIT_FINE
-           : status == COLT5_ERROR_MEMORY ? EXIT_NO_MEMORY
-                                          : EXIT_BAD_INPUT;
+    char *bytes;
+    size_t count;
+    int code = read_text(run->text, &bytes, &count);
+    if (code == EXIT_FINE) code = place_text(run->session.ctx, bytes, 1, count, &run->x);
+    free(bytes);
+    return code;
 }
 
 static int load_input(struct run *run)
 {
     colt5_context *ctx = run->session.ctx;
-    if (!run->input == !run->text) {
-        complain("run wants either --input FILE.npy or --text FILE");
-        return EXIT_USAGE;
-    }
-    if (run->text && !takes_text(run)) {
+    if (run->text && !takes_text(run->layer)) {
         complain("--text is for text models; a %s takes --input",
                  colt5_layer_kind_name(colt5_layer_config(run->layer)->kind));
         return EXIT_USAGE;
     }
-    char *bytes = NULL;
-    const colt5_status status = run->text ? load_text(ctx, run->text, &run->x, &bytes)
-                                          : load_array(ctx, run->input, run->type, &run->x);
-    free(bytes);
-    if (status != COLT5_OK) return code_of(status);
-    return run->mask ? code_of(load_array(ctx, run->mask, run->type, &run->mask_tensor))
-                     : EXIT_FINE;
+    const int code = run->text ? load_text(run) : load_array(ctx, run->input, run->type, &run->x);
+    if (code != EXIT_FINE || !run->mask) return code;
+    return load_array(ctx, run->mask, run->type, &run->mask_tensor);
 }
 
-/* Which rows of y count: those the mask names, and in text models those that are not padding. */
+static bool is_padding(const colt5_tensor *tensor, const void *ids, size_t i)
+{
+    return tensor->type == COLT5_I64 ? ((const int64_t *)ids)[i] == PADDING
+                                     : ((const int32_t *)ids)[i] == PADDING;
+}
+
+static colt5_status leave_out_padding(struct run *run, size_t count)
+{
+    void *ids = malloc(count * colt5_type_size(run->x.type) + 1);
+    if (!ids) return COLT5_ERROR_MEMORY;
+    const colt5_status status = colt5_tensor_read(run->session.ctx, &run->x, ids);
+    for (size_t i = 0; status == COLT5_OK && i < count; i++)
+        if (is_padding(&run->x, ids, i)) run->valid[i] = 0;
+    free(ids);
+    return status;
+}
+
+/* Which rows of y count: those the mask names; in text models without one, those not padding. */
 static int find_valid(struct run *run)
 {
-    const size_t count = run->x.rank >= 2 ? run->x.dims[0] * run->x.dims[1] : 0;
+    const size_t count = run->x.dims[0] * run->x.dims[1];
     run->valid = malloc(count + 1);
-    void *ids = malloc(count * 8 + 1);
-    colt5_status status = run->valid && ids ? COLT5_OK : COLT5_ERROR_MEMORY;
-    if (status == COLT5_OK) memset(run->valid, 1, count);
-    if (status == COLT5_OK && run->mask)
+    if (!run->valid) return complain_memory();
+    memset(run->valid, 1, count);
+    colt5_status status = COLT5_OK;
+    if (run->mask)
         status = colt5_tensor_read(run->session.ctx, &run->mask_tensor, run->valid);
-    if (status == COLT5_OK && takes_text(run)) {
-        status = colt5_tensor_read(run->session.ctx, &run->x, ids);
-        for (size_t i = 0; status == COLT5_OK && i < count; i++)
-            if ((run->x.type == COLT5_I64 ? ((int64_t *)ids)[i] : ((int32_t *)ids)[i]) == 256)
-                run->valid[i] = 0;
-    }
-    free(ids);
+    else if (takes_text(run->layer))
+        status = leave_out_padding(run, count);
     return status == COLT5_OK ? EXIT_FINE : fail_call(run, status);
+}
+
+static bool has_router(const colt5_layer *layer, const char *router)
+{
+    const size_t length = strlen(router);
+    for (size_t i = 0; i < colt5_layer_parameter_count(layer); i++) {
+        colt5_parameter parameter;
+        if (colt5_layer_parameter(layer, i, &parameter) == COLT5_OK &&
+            !strncmp(parameter.name, router, length) &&
+            !strcmp(parameter.name + length, ".routing_token"))
+            return true;
+    }
+    return false;
+}
+
+/* Routes of a router that the model has not would be passed over in silence. */
+static int check_routers(const struct run *run)
+{
+    for (size_t i = 0; i < colt5_routes_count(run->given); i++) {
+        colt5_route route;
+        if (colt5_routes_get(run->given, i, &route) != COLT5_OK) return EXIT_INTERNAL;
+        if (has_router(run->layer, route.router)) continue;
+        complain("%s: the model has no router called %s", run->routes, route.router);
+        return EXIT_BAD_INPUT;
+    }
+    return EXIT_FINE;
 }
 
 static int load_routes(struct run *run)
 {
     colt5_context *ctx = run->session.ctx;
     colt5_status status = COLT5_OK;
-    if (run->routes) {
+    if (run->routes_output) status = colt5_routes_create(ctx, &run->chosen);
+    if (status == COLT5_OK && run->routes) {
         status = colt5_routes_create(ctx, &run->given);
         if (status == COLT5_OK) status = colt5_routes_load(run->given, run->routes);
+        if (status == COLT5_OK) return check_routers(run);
     }
-    if (status == COLT5_OK && run->routes_output) status = colt5_routes_create(ctx, &run->chosen);
     return status == COLT5_OK ? EXIT_FINE : fail_call(run, status);
 }
 
@@ -160,6 +144,7 @@ static int forward(struct run *run)
                                                       .num_heavy_tokens = run->counts,
                                                       .routes = run->given,
                                                       .chosen = run->chosen});
+    show_progress("running", 0, 0);
     if (status == COLT5_OK) status = colt5_context_finish(ctx);
     end_progress();
     return status == COLT5_OK ? EXIT_FINE : fail_call(run, status);
@@ -251,10 +236,11 @@ static int deliver(struct run *run)
              run->y.dims[2]);
         return EXIT_FINE;
     }
-    float *values = fetch_floats(run->session.ctx, &run->y);
-    if (!values) return fail_call(run, COLT5_ERROR_MEMORY);
+    float *values;
+    int code = fetch_floats(run->session.ctx, &run->y, &values);
+    if (code != EXIT_FINE) return code;
     if (run->pool) pool_mean(run, values);
-    int code = run->output ? write_output(run, values) : EXIT_FINE;
+    if (run->output) code = write_output(run, values);
     if (code == EXIT_FINE && run->expect) code = compare(run, values);
     free(values);
     return code;
@@ -266,11 +252,7 @@ static int load_model(struct run *run)
     const colt5_status status =
         colt5_layer_load(run->session.ctx, run->model, run->type, &run->layer);
     if (status != COLT5_OK) return fail_call(run, status);
-    for (size_t i = 0; i < run->set.count; i++) {
-        const int code = set_count(run, run->set.items[i]);
-        if (code != EXIT_FINE) return code;
-    }
-    return EXIT_FINE;
+    return set_counts(&run->set, colt5_layer_config(run->layer)->kind, &run->counts);
 }
 
 static int run_all(struct run *run)
@@ -280,6 +262,7 @@ static int run_all(struct run *run)
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         const int code = steps[i](run);
         if (code != EXIT_FINE) return code;
+        if (interrupted()) return EXIT_INTERRUPTED;
     }
     return EXIT_FINE;
 }
@@ -306,7 +289,7 @@ int run_command(int count, char **arguments)
         {"text", OPTION_TEXT, &run.text, "FILE", "a text instead, for text models"},
         {"mask", OPTION_TEXT, &run.mask, "FILE.npy", "[B,N], nonzero = real token"},
         {"output", OPTION_TEXT, &run.output, "FILE.npy", "where the result goes"},
-        {"pool", OPTION_TEXT, &run.pool, "mean", "the mean over the valid tokens, [B,D]"},
+        {"pool", OPTION_WORD, &run.pool, "mean", "the mean over the valid tokens, [B,D]"},
         {"seed", OPTION_SEED, &run.seed, "S", "of noise and random routes [0]"},
         {"set", OPTION_LIST, &run.set, "NAME=K", "another number of heavy tokens; may be repeated"},
         {"dtype", OPTION_TYPE, &run.type, "TYPE",
@@ -324,8 +307,8 @@ int run_command(int count, char **arguments)
     int code;
     if (!parse_options(find_command("run"), options, count, arguments, 1, 1, &operands, &code))
         return code;
-    if (run.pool && strcmp(run.pool, "mean")) {
-        complain("--pool is \"%s\", not mean", run.pool);
+    if (!run.input == !run.text) {
+        complain("run wants either --input FILE.npy or --text FILE");
         return EXIT_USAGE;
     }
     run.model = operands.items[0];

@@ -9,6 +9,8 @@ const struct command commands[] = {
     {"run", "MODEL", "runs a saved model on an array or a text", run_command},
     {"info", "MODEL", "what is in a model folder, and what a forward would take", info_command},
     {"init", "CONFIG.json", "makes a model folder with initial weights", init_command},
+    {"bench", "[CONFIG.json | MODEL]…", "how long calls take, and what share of the device that is",
+     bench_command},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -41,6 +41,18 @@ static bool parse_real(const char *text, double *value)
     return end != text && *end == '\0' && isfinite(*value);
 }
 
+/* Whether text is one of the words of "md|csv|json". */
+static bool is_word(const char *words, const char *text)
+{
+    const size_t length = strlen(text);
+    for (; *words; words += *words == '|') {
+        const size_t word = strcspn(words, "|");
+        if (word == length && !strncmp(words, text, length)) return true;
+        words += word;
+    }
+    return false;
+}
+
 static bool append(struct list *list, const char *text)
 {
     if (list->count == sizeof(list->items) / sizeof(list->items[0])) return false;
@@ -58,8 +70,12 @@ static const char *set_option(const struct option *option, const char *text)
     case OPTION_TEXT:
         *(const char **)option->value = text;
         return NULL;
+    case OPTION_WORD:
+        *(const char **)option->value = text;
+        return is_word(option->operand, text) ? NULL : option->operand;
     case OPTION_COUNT:
-        if (!parse_unsigned(text, &number) || number == 0) return "a whole number of 1 or more";
+        if (!parse_unsigned(text, &number) || number == 0 || number > SIZE_MAX)
+            return "a whole number of 1 or more";
         *(size_t *)option->value = (size_t)number;
         return NULL;
     case OPTION_SEED:

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <jansson.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
-#include "report.h"
 
 static struct report_style style;
 static bool bar_shown;
@@ -62,11 +64,11 @@ static const struct {
     {COLT5_ERROR_FILE, EXIT_BAD_INPUT, NULL},
     {COLT5_ERROR_FORMAT, EXIT_BAD_INPUT, NULL},
     {COLT5_ERROR_CONFIG, EXIT_BAD_INPUT, NULL},
-    {COLT5_CANCELLED, EXIT_INTERRUPTED, NULL},
 };
 
 int complain_status(const colt5_context *ctx, colt5_status status)
 {
+    if (status == COLT5_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
     const char *text = colt5_message(ctx);
     complain("%s", *text ? text : colt5_status_text(status));
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
@@ -75,6 +77,12 @@ int complain_status(const colt5_context *ctx, colt5_status status)
             return outcomes[i].code;
         }
     return EXIT_INTERNAL;
+}
+
+int complain_memory(void)
+{
+    complain("no host memory");
+    return EXIT_NO_MEMORY;
 }
 
 static void draw_bar(const char *what, size_t done, size_t total)
@@ -86,21 +94,43 @@ static void draw_bar(const char *what, size_t done, size_t total)
     if (total)
         fprintf(stderr, "\r\033[K[%s] %zu/%zu %s", bar, done, total, what);
     else
-        fprintf(stderr, "\r\033[K%s (%zu)", what, done);
+        fprintf(stderr, "\r\033[K%s …", what);
     fflush(stderr);
     bar_shown = true;
+}
+
+static void print_json(const char *what, size_t done, size_t total)
+{
+    json_t *line = json_pack("{s:s, s:I, s:I}", "progress", what, "done", (json_int_t)done, "total",
+                             (json_int_t)total);
+    json_dumpf(line, stderr, JSON_COMPACT);
+    fputc('\n', stderr);
+    json_decref(line);
+}
+
+/* At most one a second, and none for what is over within the first. */
+static void print_line(const char *what, size_t done, size_t total)
+{
+    static double last;
+    const double now = seconds_now();
+    if (last == 0) last = now;
+    if (now - last < 1) return;
+    last = now;
+    if (total)
+        fprintf(stderr, "%s: %zu of %zu\n", what, done, total);
+    else
+        fprintf(stderr, "%s\n", what);
 }
 
 void show_progress(const char *what, size_t done, size_t total)
 {
     if (style.quiet) return;
     if (style.json)
-        fprintf(stderr, "{\"progress\": \"%s\", \"done\": %zu, \"total\": %zu}\n", what, done,
-                total);
+        print_json(what, done, total);
     else if (isatty(STDERR_FILENO))
         draw_bar(what, done, total);
-    else if (total)
-        fprintf(stderr, "%s: %zu of %zu\n", what, done, total);
+    else
+        print_line(what, done, total);
 }
 
 void end_progress(void)
