@@ -13,6 +13,8 @@
     X(attention) \
     X(attention_vectors) \
     X(embedding) \
+    X(coor_descent) \
+    X(coor_descent_backward) \
     X(gather) \
     X(norm) \
     X(random) \
@@ -30,6 +32,13 @@
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
     X(EMBEDDING_FORWARD, embedding, embedding_forward) \
+    X(COOR_DESCENT_BEGIN, coor_descent, coor_descent_begin) \
+    X(COOR_DESCENT_END, coor_descent, coor_descent_end) \
+    X(COOR_DESCENT_GRADIENT, coor_descent_backward, coor_descent_gradient) \
+    X(COOR_DESCENT_RECURSION, coor_descent_backward, coor_descent_recursion) \
+    X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
+    X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
+    X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \

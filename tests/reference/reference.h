@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <colt5/ops/coor_descent.h>
+
 /* activation.c */
 void reference_gelu_forward(const double *x, double *y, size_t count);
 /* flash_attention.c: as the op's inputs; NULL where absent. */
@@ -22,6 +24,17 @@ void reference_flash_attention(const struct reference_flash_attention *a, double
 void reference_embedding_forward(const int64_t *ids, const double *weight, double *y, size_t rows,
                                  size_t V, size_t D);
 void reference_token_mask(const int64_t *ids, int64_t padding, double *mask, size_t rows);
+/* coor_descent.c: as SPEC writes it, with vectors; and as one number per row. dk [B][R]. */
+void reference_coor_descent(const double *s, const uint8_t *mask,
+                            const colt5_coor_descent_options *options, double *scores, size_t B,
+                            size_t R, size_t N);
+void reference_coor_descent_scalar(const double *s, const uint8_t *mask,
+                                   const colt5_coor_descent_options *options, double *scores,
+                                   size_t B, size_t R, size_t N);
+void reference_coor_descent_backward(const double *s, const uint8_t *mask,
+                                     const colt5_coor_descent_options *options,
+                                     const double *dscores, double *ds, double *dk, size_t B,
+                                     size_t R, size_t N);
 
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+#include "ops/coor_descent.h"
+
+#include <math.h>
+
+#include <colt5/device.h>
+
+#include "runtime/check.h"
+#include "runtime/launch.h"
+#include "runtime/workspace.h"
+
+#define SMALLEST_K    1e-20f
+#define MOST_VALUES   32   /* of a row in a work-item's registers */
+#define NARROW_VALUES 8    /* the same for shorter rows: a second build, half the registers */
+#define CHUNK         4096 /* tokens of a work-group where rows are cut, on GPUs */
+#define MOST_CHUNKS   256  /* of a row: each work-group sums the partials of all */
+
+/* What both directions are called with. */
+struct solver_call {
+    enum solver_geometry geometry;
+    const colt5_tensor *s, *mask, *scores, *state, *dscores, *ds, *dk;
+    size_t rows, N, R;
+    int T;
+    float k, eps, eps_init, eps_decay;
+    bool k_is_cut; /* to 1e-20: no gradient */
+};
+
+/* Rows cut to `count` chunks of `width` tokens, the last one shorter. */
+struct chunks {
+    size_t width, count;
+};
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static struct chunks cut(colt5_context *ctx, const struct solver_call *call)
+{
+    size_t width = divide_up(call->N, MOST_CHUNKS);
+    if (call->geometry == SOLVER_CHUNKS) {
+        if (width < 16) width = 16;
+    } else if (!device_is_cpu(ctx)) {
+        if (width < CHUNK) width = CHUNK;
+    } else { /* a few chunks for each core */
+        const size_t wanted = 4 * colt5_context_device_info(ctx)->compute_units;
+        const size_t fair = divide_up(call->N * call->rows, wanted);
+        if (width < fair) width = fair;
+        if (width < CHUNK / 4) width = CHUNK / 4;
+    }
+    width = divide_up(width, 8) * 8;
+    return (struct chunks){width, divide_up(call->N, width)};
+}
+
+/* One work-item on a CPU: its vectors are wide enough, and barriers cost. */
+static size_t wanted_group(colt5_context *ctx, const struct solver_call *call)
+{
+    if (call->geometry == SOLVER_CHUNKS) return 32;
+    return device_is_cpu(ctx) ? 1 : 256;
+}
+
+/* ---- forward ---- */
+
+static colt5_status forward_rows(colt5_context *ctx, const struct solver_call *call, size_t values,
+                                 size_t group)
+{
+    const struct define defines[] = {DEFINE("VALUES", values), {NULL, 0}};
+    return launch(ctx, KERNEL_COOR_DESCENT_ROW, defines, GROUPS(call->rows, 1, 1, group),
+                  ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->scores),
+                       TENSOR(call->state), SIZE(call->N), SIZE(call->R), FLOAT(call->k),
+                       INT(call->T), FLOAT(call->eps), FLOAT(call->eps_init),
+                       FLOAT(call->eps_decay), LOCAL((group + 32) * 2 * sizeof(float))));
+}
+
+static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call *call,
+                                   const struct chunks *chunks, colt5_tensor *between)
+{
+    const size_t rows = call->rows, N = call->N;
+    double e = call->eps_init;
+    size_t group;
+    colt5_status status =
+        group_size(ctx, KERNEL_COOR_DESCENT_STEP, NO_DEFINES, wanted_group(ctx, call), &group);
+    if (status != COLT5_OK) return status;
+    const struct grid grid = GROUPS(rows, chunks->count, 1, group);
+    const size_t local = (group + 32) * 2 * sizeof(float);
+
+    status =
+        launch(ctx, KERNEL_COOR_DESCENT_BEGIN, NO_DEFINES, grid,
+               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->scores), TENSOR(&between[0]),
+                    SIZE(N), SIZE(call->R), SIZE(chunks->width), LOCAL(local)));
+    for (int t = 0; t < call->T && status == COLT5_OK; t++) {
+        const colt5_tensor *before = &between[t % 2], *after = &between[(t + 1) % 2];
+        const double next = fmax(e * call->eps_decay, call->eps);
+        if (t + 1 < call->T)
+            status = launch(ctx, KERNEL_COOR_DESCENT_STEP, NO_DEFINES, grid,
+                            ARGS(TENSOR(call->scores), TENSOR(before), TENSOR(after),
+                                 TENSOR(call->state), SIZE(N), SIZE(chunks->width), FLOAT(call->k),
+                                 FLOAT((float)e), FLOAT((float)next), INT(call->T), INT(t),
+                                 LOCAL(local)));
+        else
+            status = launch(ctx, KERNEL_COOR_DESCENT_END, NO_DEFINES, grid,
+                            ARGS(TENSOR(call->scores), TENSOR(before), TENSOR(call->state), SIZE(N),
+                                 SIZE(chunks->width), FLOAT(call->k), FLOAT((float)e),
+                                 FLOAT((float)next), INT(call->T), LOCAL(local)));
+        e = next;
+    }
+    return status;
+}
+
+/* The work-group that holds a row in registers, or 0 where none does or chunks are better. */
+static colt5_status find_row_group(colt5_context *ctx, const struct solver_call *call,
+                                   size_t *values, size_t *group)
+{
+    const size_t largest = colt5_context_device_info(ctx)->largest_group;
+    const bool wanted =
+        call->geometry == SOLVER_ROWS || (call->geometry == SOLVER_BEST && !device_is_cpu(ctx));
+    *group = 0;
+    if (!wanted || call->N > largest * MOST_VALUES) return COLT5_OK;
+    *values = call->N > largest * NARROW_VALUES ? MOST_VALUES : NARROW_VALUES;
+    const struct define defines[] = {DEFINE("VALUES", *values), {NULL, 0}};
+    size_t needed = 1;
+    while (needed * *values < call->N) needed *= 2;
+    const colt5_status status = group_size(ctx, KERNEL_COOR_DESCENT_ROW, defines, needed, group);
+    if (status == COLT5_OK && *group < needed) *group = 0;
+    return status;
+}
+
+/* Scratch is taken in either geometry: which one fits is known only when the kernel is built. */
+static colt5_status run_forward(colt5_context *ctx, void *arguments)
+{
+    const struct solver_call *call = arguments;
+    const struct chunks chunks = cut(ctx, call);
+    const struct workspace_mark mark = workspace_mark(ctx);
+    colt5_tensor between[2];
+    colt5_status status;
+    size_t values = 0, group = 0;
+    for (int i = 0; i < 2; i++)
+        TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, chunks.count + 2, 2}, &between[i]));
+    TRY(find_row_group(ctx, call, &values, &group));
+    status = group ? forward_rows(ctx, call, values, group)
+                   : forward_chunks(ctx, call, &chunks, between);
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+static colt5_status check_options(colt5_context *ctx, const char *op,
+                                  const colt5_coor_descent_options *options)
+{
+    REQUIRE(ctx, options, COLT5_ERROR_ARGUMENT, "%s: options is NULL", op);
+    REQUIRE(ctx, options->k >= 0 && isfinite(options->k), COLT5_ERROR_ARGUMENT,
+            "%s: k is %g, not a finite number of at least 0", op, (double)options->k);
+    REQUIRE(ctx, options->n_iters >= 1 && options->n_iters <= 10000, COLT5_ERROR_ARGUMENT,
+            "%s: n_iters is %d, not 1 to 10000", op, options->n_iters);
+    REQUIRE(ctx, options->eps >= 1e-30f && isfinite(options->eps), COLT5_ERROR_ARGUMENT,
+            "%s: eps is %g, not a finite number of at least 1e-30", op, (double)options->eps);
+    REQUIRE(ctx, isfinite(options->eps_init), COLT5_ERROR_ARGUMENT, "%s: eps_init is %g", op,
+            (double)options->eps_init);
+    REQUIRE(ctx, options->eps_decay >= 0 && options->eps_decay <= 1, COLT5_ERROR_ARGUMENT,
+            "%s: eps_decay is %g, not 0 to 1", op, (double)options->eps_decay);
+    return COLT5_OK;
+}
+
+/* Checks what forward and backward share, and starts the call. */
+static colt5_status check_call(colt5_context *ctx, const char *op, const colt5_tensor *s,
+                               const colt5_tensor *mask, const colt5_coor_descent_options *options,
+                               struct solver_call *call)
+{
+    REQUIRE_TENSOR(ctx, op, s, 3);
+    REQUIRE_TYPE(ctx, op, s, COLT5_F32);
+    if (mask) {
+        REQUIRE_TYPE(ctx, op, mask, COLT5_U8);
+        REQUIRE_SHAPE(ctx, op, mask, s->dims[0], s->dims[2]);
+    }
+    CHECK(check_options(ctx, op, options));
+    *call = (struct solver_call){
+        .s = s,
+        .mask = mask,
+        .rows = s->dims[0] * s->dims[1],
+        .N = s->dims[2],
+        .R = s->dims[1],
+        .T = options->n_iters,
+        .k = fmaxf(options->k, SMALLEST_K),
+        .k_is_cut = options->k < SMALLEST_K,
+        .eps = options->eps,
+        .eps_init = fmaxf(options->eps_init, options->eps),
+        .eps_decay = options->eps_decay,
+    };
+    return COLT5_OK;
+}
+
+static colt5_status check_state(colt5_context *ctx, const char *op, const struct solver_call *call,
+                                const colt5_tensor *state)
+{
+    REQUIRE_TYPE(ctx, op, state, COLT5_F32);
+    REQUIRE_SHAPE(ctx, op, state, call->s->dims[0], call->R, (size_t)call->T,
+                  COLT5_COOR_DESCENT_STATE);
+    return COLT5_OK;
+}
+
+colt5_status coor_descent_forward_as(colt5_context *ctx, enum solver_geometry geometry,
+                                     const colt5_tensor *s, const colt5_tensor *mask,
+                                     const colt5_coor_descent_options *options,
+                                     const colt5_tensor *scores, const colt5_tensor *state)
+{
+    const char *op = "coor_descent_forward";
+    struct solver_call call;
+    CHECK(check_call(ctx, op, s, mask, options, &call));
+    REQUIRE_TYPE(ctx, op, scores, COLT5_F32);
+    REQUIRE_SHAPE(ctx, op, scores, s->dims[0], s->dims[1], s->dims[2]);
+    REQUIRE_APART(ctx, op, s, scores);
+    if (state) {
+        CHECK(check_state(ctx, op, &call, state));
+        REQUIRE_APART(ctx, op, scores, state);
+        REQUIRE_APART(ctx, op, s, state);
+    }
+    call.geometry = geometry;
+    call.scores = scores;
+    call.state = state;
+    count_work(ctx, 0, 8 * call.rows * call.N);
+    return workspace_call(ctx, op, run_forward, &call, NULL, 0);
+}
+
+colt5_status colt5_coor_descent_forward(colt5_context *ctx, const colt5_tensor *s,
+                                        const colt5_tensor *mask,
+                                        const colt5_coor_descent_options *options,
+                                        const colt5_tensor *scores, const colt5_tensor *state)
+{
+    return coor_descent_forward_as(ctx, SOLVER_BEST, s, mask, options, scores, state);
+}
+
+/* ---- backward ---- */
+
+static colt5_status launch_backward(colt5_context *ctx, const struct solver_call *call,
+                                    const struct chunks *chunks, const colt5_tensor *partials,
+                                    const colt5_tensor *steps)
+{
+    const size_t rows = call->rows, N = call->N, eights = divide_up(N, 8);
+    double last_e = call->eps_init;
+    for (int t = 0; t < call->T; t++) last_e = fmax(last_e * call->eps_decay, call->eps);
+    size_t group, tile;
+    colt5_status status;
+    TRY(group_size(ctx, KERNEL_COOR_DESCENT_GRADIENT, NO_DEFINES, wanted_group(ctx, call), &group));
+    TRY(group_size(ctx, KERNEL_COOR_DESCENT_RECURSION, NO_DEFINES, device_is_cpu(ctx) ? 1 : 32,
+                   &tile));
+    TRY(launch(ctx, KERNEL_COOR_DESCENT_GRADIENT, NO_DEFINES, GROUPS(rows, chunks->count, 1, group),
+               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->state), TENSOR(call->dscores),
+                    TENSOR(call->ds), TENSOR(partials), SIZE(N), SIZE(call->R), SIZE(chunks->width),
+                    FLOAT((float)last_e), INT(call->T), LOCAL(group * sizeof(float)))));
+    TRY(launch(ctx, KERNEL_COOR_DESCENT_RECURSION, NO_DEFINES, GROUPS(rows, 1, 1, tile),
+               ARGS(TENSOR(call->state), TENSOR(partials), TENSOR(steps), TENSOR(call->dk),
+                    SIZE(chunks->count), FLOAT(call->k), INT(call->T), LOCAL(tile * sizeof(float)),
+                    LOCAL(tile * sizeof(float)))));
+    status = launch(ctx, KERNEL_COOR_DESCENT_SPREAD, NO_DEFINES, GRID(rows * eights, 1, 1),
+                    ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(steps), TENSOR(call->ds),
+                         SIZE(N), SIZE(call->R), SIZE(rows * eights), INT(call->T)));
+out:
+    return status;
+}
+
+static colt5_status run_backward(colt5_context *ctx, void *arguments)
+{
+    const struct solver_call *call = arguments;
+    const struct chunks chunks = cut(ctx, call);
+    const struct workspace_mark mark = workspace_mark(ctx);
+    colt5_tensor partials, steps;
+    colt5_status status;
+    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, chunks.count}, &partials));
+    TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, (size_t)call->T, 4}, &steps));
+    TRY(launch_backward(ctx, call, &chunks, &partials, &steps));
+    if (call->dk && call->k_is_cut) status = clear_tensor(ctx, call->dk);
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+colt5_status colt5_coor_descent_backward(colt5_context *ctx, const colt5_tensor *s,
+                                         const colt5_tensor *mask,
+                                         const colt5_coor_descent_options *options,
+                                         const colt5_tensor *state, const colt5_tensor *dscores,
+                                         const colt5_tensor *ds, const colt5_tensor *dk)
+{
+    const char *op = "coor_descent_backward";
+    struct solver_call call;
+    CHECK(check_call(ctx, op, s, mask, options, &call));
+    CHECK(check_state(ctx, op, &call, state));
+    REQUIRE_TYPE(ctx, op, dscores, COLT5_F32);
+    REQUIRE_SHAPE(ctx, op, dscores, s->dims[0], s->dims[1], s->dims[2]);
+    REQUIRE_TYPE(ctx, op, ds, COLT5_F32);
+    REQUIRE_SHAPE(ctx, op, ds, s->dims[0], s->dims[1], s->dims[2]);
+    REQUIRE_APART(ctx, op, s, ds);
+    REQUIRE_APART(ctx, op, state, ds);
+    REQUIRE_APART(ctx, op, dscores, ds);
+    if (dk) {
+        REQUIRE_TYPE(ctx, op, dk, COLT5_F32);
+        REQUIRE_SHAPE(ctx, op, dk, s->dims[0], s->dims[1]);
+        REQUIRE_APART(ctx, op, ds, dk);
+    }
+    call.state = state;
+    call.dscores = dscores;
+    call.ds = ds;
+    call.dk = dk;
+    count_work(ctx, 0, 12 * call.rows * call.N);
+    return workspace_call(ctx, op, run_backward, &call, NULL, 0);
+}

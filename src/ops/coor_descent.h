@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Coordinate descent with its launch geometry chosen, for tests. */
+#ifndef COLT5_SRC_OPS_COOR_DESCENT_H
+#define COLT5_SRC_OPS_COOR_DESCENT_H
+
+#include <colt5/ops/coor_descent.h>
+
+enum solver_geometry {
+    SOLVER_BEST,  /* as the public call */
+    SOLVER_ROWS,  /* one launch, a row's values in one work-group's registers, where they fit */
+    SOLVER_CHUNKS /* a launch per iteration, rows cut to narrow chunks */
+};
+
+colt5_status coor_descent_forward_as(colt5_context *ctx, enum solver_geometry geometry,
+                                     const colt5_tensor *s, const colt5_tensor *mask,
+                                     const colt5_coor_descent_options *options,
+                                     const colt5_tensor *scores, const colt5_tensor *state);
+
+#endif
