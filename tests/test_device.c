@@ -70,7 +70,10 @@ static const struct {
     {"portable:", POCL},
     {"nothing like it", NONE},
     {"nvidia:radeon", NONE},
-    {"cuda", NONE},
+    {"cuda", H200},
+    {"clover", CLOVER},
+    {"rusticl", RUSTICL_GPU},
+    {"Portable", POCL},
 };
 
 static void check_pick(const char *selector, const colt5_device_info *list, size_t count,

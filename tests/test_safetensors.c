@@ -436,6 +436,19 @@ static const struct {
     {{{"b", COLT5_U8, 1, {INT64_MAX}}, {"a", COLT5_F32, 1, {1}}}, "passes 2^63"},
 };
 
+START_TEST(bad_metadata_is_refused)
+{
+    static const char *const twice[] = {"k", "1", "k", "2", NULL}, *const bad[] = {"k", "\xff",
+                                                                                   NULL};
+    colt5_safetensors_writer *writer;
+    assert_fails(colt5_safetensors_create(in_folder("m"), plans, PLANS, twice, &writer),
+                 COLT5_ERROR_ARGUMENT, "m: k is there twice");
+    assert_fails(colt5_safetensors_create(in_folder("m"), plans, PLANS, bad, &writer),
+                 COLT5_ERROR_ARGUMENT, "m: k: not UTF-8");
+    ck_assert_uint_eq(files_in_folder(), 0);
+}
+END_TEST
+
 START_TEST(bad_plans_are_refused)
 {
     colt5_safetensors_writer *writer = (void *)1;
@@ -488,6 +501,7 @@ static const struct {
     {"\"weight_map\": {\"a\": \"\"}", "tensor a: its shard is no plain", COLT5_ERROR_FORMAT},
     {"\"weight_map\": {\"a\": \"../s1\"}", "tensor a: its shard is no", COLT5_ERROR_FORMAT},
     {"\"weight_map\": {\"a\": \"/dev/zero\"}", "tensor a: its shard is no", COLT5_ERROR_FORMAT},
+    {"\"weight_map\": {\"a\": \"s\\u001b\"}", "tensor a: its shard is no", COLT5_ERROR_FORMAT},
     {"\"weight_map\": {\"a\": \"..\"}", "is not a regular file", COLT5_ERROR_FILE},
     {"\"weight_map\": {\"a\": \"s3\"}", "s3: cannot be opened", COLT5_ERROR_FILE},
     {"\"weight_map\": {\"a\": \"s1\", \"d\": \"s1\"}", "tensor d is not in s1", COLT5_ERROR_FORMAT},
@@ -555,6 +569,7 @@ int main(void)
     tcase_add_test(tests, a_full_disk_leaves_nothing);
     tcase_add_test(tests, an_unfinished_file_is_not_given_its_name);
     tcase_add_loop_test(tests, bad_plans_are_refused, 0, COUNT(bad_plans));
+    tcase_add_test(tests, bad_metadata_is_refused);
     tcase_add_test(tests, shards_are_one_file);
     tcase_add_loop_test(tests, bad_indices_are_refused_by_name, 0, COUNT(bad_indices));
     tcase_add_test(tests, every_allocation_may_fail);

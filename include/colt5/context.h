@@ -25,10 +25,18 @@ typedef struct colt5_context colt5_context;
 /**
  * A context on a device of its choice or yours.
  *
- * selector  [in]   NULL or "" (then the environment's COLT5_DEVICE, then the default: a discrete
- * GPU, an integrated one, a CPU), "P:D" (numbers as colt5_devices lists them), "gpu", "gpu:K",
- * "cpu", "PLATFORM:DEVICE" (parts of their names), or part of a device's name; letter case does not
- * matter ctx       [out]  the context, or NULL
+ * selector  [in]   which device, see below; letter case does not matter
+ * ctx       [out]  the context, or NULL
+ *
+ *     NULL, ""         the environment's COLT5_DEVICE, else the default: a discrete GPU, an
+ *                      integrated one, a CPU; of each, the vendor's driver before Mesa's rusticl
+ *     P:D              numbers as colt5_devices lists them
+ *     gpu, gpu:K       the first or K-th GPU (from 0) in the order of the default
+ *     cpu
+ *     PLATFORM:DEVICE  parts of their names, either may be empty
+ *     WORD             part of the name of a device or of its platform
+ *
+ * Accelerators, and Mesa's Clover, are only picked by numbers or names.
  *
  * Errors: COLT5_ERROR_DEVICE (the text, from colt5_message(NULL), names what was found),
  * COLT5_ERROR_OPENCL, COLT5_ERROR_MEMORY.

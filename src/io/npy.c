@@ -161,8 +161,8 @@ static colt5_status read_header(const struct input *input, char **text, size_t *
     *data = from + length;
     CHECK(input_read(input, from, *text, length));
     for (size_t i = 0; i < length; i++)
-        REQUIRE(NULL, (*text)[i] > 0 && (*text)[i] < 0x7F, COLT5_ERROR_FORMAT, "%s: byte %zu of its header is no text",
-                input->path, i);
+        REQUIRE(NULL, (*text)[i] > 0 && (*text)[i] < 0x7F, COLT5_ERROR_FORMAT,
+                "%s: byte %zu of its header is no text", input->path, i);
     return COLT5_OK;
 }
 

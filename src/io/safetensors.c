@@ -42,12 +42,20 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* The shard of a weight, opened when it is new. Only names in the index's own folder will do. */
+/* A name in the index's own folder, fit for a message. */
+static bool is_plain(const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if (*c == '/' || (unsigned char)*c < 0x20 || *c == 0x7F) return false;
+    return *name != '\0';
+}
+
+/* The shard of a weight, opened when it is new. */
 static colt5_status open_shard(struct colt5_safetensors *file, const char *index, const char *key,
                                const char *name)
 {
     const size_t folder = folder_length(index);
-    REQUIRE(NULL, name && *name && !strchr(name, '/'), COLT5_ERROR_FORMAT,
+    REQUIRE(NULL, name && is_plain(name), COLT5_ERROR_FORMAT,
             "%s: tensor %s: its shard is no plain file name", index, SHOWN(key));
     for (size_t i = 0; i < file->shard_count; i++)
         if (!strcmp(file->shards[i].path + folder, name)) return COLT5_OK;

@@ -223,7 +223,7 @@ static colt5_status check_layout(const char *path, struct record *records, size_
                                  uint64_t data, uint64_t size)
 {
     uint64_t end = 0;
-    qsort(records, count, sizeof(*records), by_offset);
+    if (count > 1) qsort(records, count, sizeof(*records), by_offset);
     for (size_t i = 0; i < count; i++) {
         struct record *record = &records[i];
         if (record->begin < end)

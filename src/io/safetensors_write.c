@@ -48,12 +48,15 @@ static colt5_status check_plan(const char *path, const colt5_safetensors_plan *p
 
 /* ---- the header ---- */
 
-static colt5_status add_text(const char *path, json_t *object, const char *key, json_t *value)
+/* Takes value. */
+static colt5_status add_member(const char *path, json_t *object, const char *key, json_t *value)
 {
-    REQUIRE(NULL, !json_object_get(object, key), COLT5_ERROR_ARGUMENT, "%s: %s is there twice",
-            path, SHOWN(key));
-    REQUIRE(NULL, json_object_set_new(object, key, value) == 0, COLT5_ERROR_ARGUMENT,
-            "%s: %s: not UTF-8, or no host memory", path, SHOWN(key));
+    const bool twice = json_object_get(object, key);
+    const bool added = !twice && json_object_set_new(object, key, value) == 0;
+    if (twice) json_decref(value);
+    REQUIRE(NULL, !twice, COLT5_ERROR_ARGUMENT, "%s: %s is there twice", path, SHOWN(key));
+    REQUIRE(NULL, added, COLT5_ERROR_ARGUMENT, "%s: %s: not UTF-8, or no host memory", path,
+            SHOWN(key));
     return COLT5_OK;
 }
 
@@ -61,9 +64,9 @@ static colt5_status add_metadata(const char *path, json_t *header, const char *c
 {
     if (!metadata || !metadata[0]) return COLT5_OK;
     json_t *object = json_object();
-    CHECK(add_text(path, header, METADATA, object));
+    CHECK(add_member(path, header, METADATA, object));
     for (; metadata[0]; metadata += 2)
-        CHECK(add_text(path, object, metadata[0], json_string(metadata[1])));
+        CHECK(add_member(path, object, metadata[0], json_string(metadata[1])));
     return COLT5_OK;
 }
 
@@ -90,7 +93,7 @@ static colt5_status lay_out(const char *path, colt5_safetensors_writer *writer,
             end += part->count * size;
             REQUIRE(NULL, end <= INT64_MAX, COLT5_ERROR_ARGUMENT,
                     "%s: its size in bytes passes 2^63", path);
-            CHECK(add_text(path, header, part->name, describe(&plans[i], part)));
+            CHECK(add_member(path, header, part->name, describe(&plans[i], part)));
         }
     return COLT5_OK;
 }

@@ -32,8 +32,8 @@ static uint64_t bytes_of(const struct attention *a, const colt5_tensor *y)
     return a->B * row * (2 * a->Q + 2 * a->M);
 }
 
-colt5_status attention_forward(colt5_context *ctx, const struct attention *attention,
-                               const colt5_tensor *y, const colt5_tensor *lse)
+colt5_status attend_forward(colt5_context *ctx, const struct attention *attention,
+                            const colt5_tensor *y, const colt5_tensor *lse)
 {
     const struct attention *a = attention;
     count_work(ctx, 4 * a->B * a->H * a->E * a->pairs, bytes_of(a, y));

@@ -23,7 +23,7 @@ struct attention {
 };
 
 /* The forward: y [B][Q][H][E], lse [B][H][Q] or NULL. Everything was checked. */
-colt5_status attention_forward(colt5_context *ctx, const struct attention *attention,
-                               const colt5_tensor *y, const colt5_tensor *lse);
+colt5_status attend_forward(colt5_context *ctx, const struct attention *attention,
+                            const colt5_tensor *y, const colt5_tensor *lse);
 
 #endif

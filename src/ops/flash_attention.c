@@ -110,5 +110,5 @@ colt5_status colt5_flash_attention_forward(colt5_context *ctx,
         CHECK(check_output(ctx, inputs, "lse", lse));
         REQUIRE_APART(ctx, "flash_attention", y, lse);
     }
-    return attention_forward(ctx, &attention, y, lse);
+    return attend_forward(ctx, &attention, y, lse);
 }

@@ -110,5 +110,5 @@ colt5_status colt5_local_attention_forward(colt5_context *ctx, const colt5_tenso
         REQUIRE_APART(ctx, "local_attention", qkv, lse);
         REQUIRE_APART(ctx, "local_attention", y, lse);
     }
-    return attention_forward(ctx, &attention, y, lse);
+    return attend_forward(ctx, &attention, y, lse);
 }

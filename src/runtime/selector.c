@@ -21,6 +21,11 @@ static bool platform_is(const colt5_device_info *device, const char *name)
     return contains(device->platform_name, name, strlen(name));
 }
 
+static bool name_has(const colt5_device_info *device, const char *part)
+{
+    return contains(device->name, part, strlen(part));
+}
+
 /*
  * The smaller, the sooner a device is picked: discrete GPU, integrated GPU, CPU, and of each the
  * vendor's own driver before Mesa's rusticl, which may show the same device a second time (and
@@ -39,12 +44,11 @@ static bool is_gpu(const colt5_device_info *device)
 
 /* What a selector asks for, once read. */
 struct wish {
-    enum { WISH_DEFAULT, WISH_NUMBERS, WISH_GPU, WISH_CPU, WISH_NAMES } form;
+    enum { WISH_DEFAULT, WISH_NUMBERS, WISH_GPU, WISH_CPU, WISH_NAMES, WISH_WORD } form;
     unsigned long platform, device; /* numbers; device is also the K of gpu:K */
-    const char *platform_part;      /* names, neither ended by 0 */
+    const char *platform_part;      /* of names, not ended by 0 */
     size_t platform_length;
-    const char *device_part;
-    size_t device_length;
+    const char *device_part; /* of names; the word */
 };
 
 static bool fulfils(const struct wish *wish, const colt5_device_info *device)
@@ -59,11 +63,13 @@ static bool fulfils(const struct wish *wish, const colt5_device_info *device)
         return unnamed && is_gpu(device);
     case WISH_CPU:
         return unnamed && device->kind == COLT5_DEVICE_CPU;
+    case WISH_WORD:
+        return platform_is(device, wish->device_part) || name_has(device, wish->device_part);
     case WISH_NAMES:
         break;
     }
     return contains(device->platform_name, wish->platform_part, wish->platform_length) &&
-           contains(device->name, wish->device_part, wish->device_length);
+           name_has(device, wish->device_part);
 }
 
 /* A number of at most six digits that fills the text up to its end or to stop. */
@@ -78,15 +84,12 @@ static bool read_number(const char *text, char stop, unsigned long *number, cons
 
 static struct wish read_names(const char *selector)
 {
-    struct wish wish = {.form = WISH_NAMES, .platform_part = ""};
     const char *colon = strchr(selector, ':');
-    if (colon) {
-        wish.platform_part = selector;
-        wish.platform_length = (size_t)(colon - selector);
-    }
-    wish.device_part = colon ? colon + 1 : selector;
-    wish.device_length = strlen(wish.device_part);
-    return wish;
+    if (!colon) return (struct wish){.form = WISH_WORD, .device_part = selector};
+    return (struct wish){.form = WISH_NAMES,
+                         .platform_part = selector,
+                         .platform_length = (size_t)(colon - selector),
+                         .device_part = colon + 1};
 }
 
 static struct wish read_selector(const char *selector)
