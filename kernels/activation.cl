@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Element by element: GELU, sums.
 //
-// All tensors are storage with as many elements, y may be one of the inputs. A work-item takes WIDTH
+// All tensors are storage with as many elements, outputs may be inputs. A work-item takes WIDTH
 // neighbours, once. Bound by memory.
 
 GELU_FUNCTIONS(wide, gelu, gelu_slope)
@@ -11,6 +11,15 @@ __kernel void gelu_forward(INOUT(x), INOUT(y), ulong vectors)
     const size_t i = get_global_id(0) * WIDTH;
     if (get_global_id(0) >= vectors) return;
     store_wide(y, i, gelu(load_wide(x, i)));
+}
+
+// y = gelu(x): dx = dy · gelu'(x), and 0 · NaN is 0.
+__kernel void gelu_backward(INOUT(x), INOUT(dy), INOUT(dx), ulong vectors)
+{
+    const size_t i = get_global_id(0) * WIDTH;
+    if (get_global_id(0) >= vectors) return;
+    const wide g = load_wide(dy, i), slope = gelu_slope(load_wide(x, i));
+    store_wide(dx, i, g == 0.0f ? (wide)0.0f : g * slope);
 }
 
 __kernel void add(INOUT(a), INOUT(b), INOUT(y), ulong vectors)

@@ -34,6 +34,63 @@ START_TEST(gelu_is_exact)
 }
 END_TEST
 
+START_TEST(gelu_backward_is_the_slope)
+{
+    const size_t count = counts[_i / 3];
+    const colt5_type type = storage_types[_i % 3];
+    double *x = random_normal(count), *want = zeros(count);
+    double *g = rounded_to(type, random_normal(count), count);
+    for (size_t i = 0; i < count; i++) x[i] *= 3;
+    rounded_to(type, x, count);
+    struct device_tensor tx = upload(x, type, count), tdy = upload(g, type, count);
+    struct device_tensor tdx = poisoned_tensor(type, count);
+
+    ck_assert_ok(colt5_gelu_backward(ctx, &tx.t, &tdy.t, &tdx.t));
+    reference_gelu_backward(x, g, want, count);
+    assert_close(&tdx, want, 2e-6, rounding(type) + 2e-7);
+    assert_unchanged(&tx);
+    assert_unchanged(&tdy);
+    ck_assert_ok(colt5_gelu_backward(ctx, &tx.t, &tdy.t, &tdy.t)); /* in place */
+    assert_close(&tdy, want, 2e-6, rounding(type) + 2e-7);
+    release(&tx), release(&tdy), release(&tdx);
+    free(x), free(want), free(g);
+}
+END_TEST
+
+START_TEST(gelu_backward_at_the_ends)
+{
+    const double x[] = {0, 20, -20, 1e30, -1e30, NAN, NAN, INFINITY, -INFINITY, -9};
+    const double g[] = {1, 2, 3, 4, 5, 0, 1, 2, 3, 1e20};
+    const double want[] = {0.5, 2, 0, 4, 0, 0, NAN, 2, 0, -913.893737};
+    const size_t count = sizeof(x) / sizeof(x[0]);
+    struct device_tensor tx = upload(x, COLT5_F32, count), tdy = upload(g, COLT5_F32, count);
+    ck_assert_ok(colt5_gelu_backward(ctx, &tx.t, &tdy.t, &tdy.t));
+    assert_close(&tdy, want, 1e-30, 1e-6);
+    release(&tx), release(&tdy);
+}
+END_TEST
+
+struct gelu_call {
+    double x[9], y[9];
+};
+
+static void gelu_of(void *call)
+{
+    struct gelu_call *c = call;
+    reference_gelu_forward(c->x, c->y, 9);
+}
+
+START_TEST(the_reference_gradient_is_the_difference_quotient)
+{
+    struct gelu_call c = {.x = {-6, -2.5, -1, -0.1, 0, 0.2, 1.5, 3, 7}};
+    double g[9], gradient[9];
+    for (int i = 0; i < 9; i++) g[i] = random_uniform() - 0.5;
+    reference_gelu_backward(c.x, g, gradient, 9);
+    const struct difference_check check = {gelu_of, &c, c.y, g, 9};
+    assert_gradient(&check, c.x, gradient, 9);
+}
+END_TEST
+
 /* Far out it is x or 0, near 0 it is x/2, and NaN is not lost. */
 START_TEST(gelu_at_the_ends)
 {
@@ -124,6 +181,7 @@ START_TEST(bad_calls_are_refused)
     const colt5_tensor *in = c.no_x ? NULL : &tx;
     ck_assert_msg(colt5_gelu_forward(ctx, in, &ty) == c.expected, "gelu: %s", c.what);
     ck_assert_msg(strncmp(colt5_message(ctx), "gelu: ", 6) == 0, "%s", colt5_message(ctx));
+    ck_assert_msg(colt5_gelu_backward(ctx, in, in, &ty) == c.expected, "gelu: %s", c.what);
     ck_assert_msg(colt5_add(ctx, in, in, &ty) == c.expected, "add: %s", c.what);
     ck_assert_msg(strncmp(colt5_message(ctx), "add: ", 5) == 0, "%s", colt5_message(ctx));
     assert_untouched(&dy);
@@ -147,6 +205,9 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, gelu_is_exact, 0, CASES);
     tcase_add_test(tests, gelu_at_the_ends);
+    tcase_add_loop_test(tests, gelu_backward_is_the_slope, 0, CASES);
+    tcase_add_test(tests, gelu_backward_at_the_ends);
+    tcase_add_test(tests, the_reference_gradient_is_the_difference_quotient);
     tcase_add_test(tests, an_odd_offset_is_no_matter);
     tcase_add_loop_test(tests, add_adds, 0, CASES);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));

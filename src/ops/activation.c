@@ -17,6 +17,23 @@ colt5_status colt5_gelu_forward(colt5_context *ctx, const colt5_tensor *x, const
                   GRID(count / width, 1, 1), ARGS(TENSOR(x), TENSOR(y), SIZE(count / width)));
 }
 
+colt5_status colt5_gelu_backward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *dy,
+                                 const colt5_tensor *dx)
+{
+    REQUIRE_STORAGE(ctx, "gelu", x);
+    REQUIRE_LIKE(ctx, "gelu", dy, x);
+    REQUIRE_LIKE(ctx, "gelu", dx, x);
+    REQUIRE_APART_OR_SAME(ctx, "gelu", x, dx);
+    REQUIRE_APART_OR_SAME(ctx, "gelu", dy, dx);
+
+    const size_t count = colt5_tensor_count(x);
+    const size_t width = vector_width(ctx, x->type, count, x, dy, dx);
+    count_work(ctx, 0, 3 * count * colt5_type_size(x->type));
+    return launch(ctx, KERNEL_GELU_BACKWARD, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
+                  GRID(count / width, 1, 1),
+                  ARGS(TENSOR(x), TENSOR(dy), TENSOR(dx), SIZE(count / width)));
+}
+
 colt5_status colt5_add(colt5_context *ctx, const colt5_tensor *a, const colt5_tensor *b,
                        const colt5_tensor *y)
 {

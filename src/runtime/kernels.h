@@ -12,9 +12,9 @@
     X(activation) \
     X(attention) \
     X(attention_vectors) \
-    X(embedding) \
     X(coor_descent) \
     X(coor_descent_backward) \
+    X(embedding) \
     X(gather) \
     X(norm) \
     X(random) \
@@ -31,7 +31,6 @@
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
-    X(EMBEDDING_FORWARD, embedding, embedding_forward) \
     X(COOR_DESCENT_BEGIN, coor_descent, coor_descent_begin) \
     X(COOR_DESCENT_END, coor_descent, coor_descent_end) \
     X(COOR_DESCENT_GRADIENT, coor_descent_backward, coor_descent_gradient) \
@@ -39,9 +38,11 @@
     X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
+    X(EMBEDDING_FORWARD, embedding, embedding_forward) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
+    X(GELU_BACKWARD, activation, gelu_backward) \
     X(GELU_FORWARD, activation, gelu_forward) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
     X(RANDOM_UNIFORM, random, random_uniform) \

@@ -11,6 +11,7 @@
 
 /* activation.c */
 void reference_gelu_forward(const double *x, double *y, size_t count);
+void reference_gelu_backward(const double *x, const double *dy, double *dx, size_t count);
 /* flash_attention.c: as the op's inputs; NULL where absent. */
 struct reference_flash_attention {
     size_t B, Q, M, H, E, R;
@@ -23,6 +24,8 @@ void reference_flash_attention(const struct reference_flash_attention *a, double
 /* embedding.c */
 void reference_embedding_forward(const int64_t *ids, const double *weight, double *y, size_t rows,
                                  size_t V, size_t D);
+void reference_embedding_backward(const int64_t *ids, const double *dy, double *dweight,
+                                  size_t rows, size_t V, size_t D);
 void reference_token_mask(const int64_t *ids, int64_t padding, double *mask, size_t rows);
 /* coor_descent.c: as SPEC writes it, with vectors; and as one number per row. dk [B][R]. */
 void reference_coor_descent(const double *s, const uint8_t *mask,
@@ -65,6 +68,13 @@ void reference_rms_norm_forward(const double *x, const double *gamma, double *y,
 void reference_layer_norm_forward(const double *x, const double *weight, const double *bias,
                                   double *y, double *mean, double *scale, size_t rows, size_t D);
 
+/* dx (written) and what is added to dgamma, dweight and dbias. */
+void reference_rms_norm_backward(const double *x, const double *gamma, const double *dy, double *dx,
+                                 double *dgamma, size_t rows, size_t D);
+void reference_layer_norm_backward(const double *x, const double *weight, const double *dy,
+                                   double *dx, double *dweight, double *dbias, size_t rows,
+                                   size_t D);
+
 /* random.c */
 void reference_random_uniform(uint64_t seed, uint32_t stream, uint32_t slot, uint32_t first_row,
                               double *u, size_t rows, size_t N);
@@ -88,7 +98,8 @@ void reference_score_backward(const double *x, const double *token, bool per_sam
                               double scale, const double *ds, double *dx, double *dtoken, size_t B,
                               size_t N, size_t D, size_t R);
 
-/* rotary.c; positions may be NULL: n + first_position. Heads first_head + i·head_step, i < heads. */
+/* rotary.c; positions may be NULL: n + first_position. Heads first_head + i·head_step, i < heads.
+ */
 void reference_rotary(double *x, const int *positions, size_t first_position, double theta,
                       size_t first_head, size_t heads, size_t head_step, bool inverse, size_t B,
                       size_t N, size_t H, size_t E);
@@ -101,6 +112,10 @@ void reference_scatter(const double *y, const int *index, const double *scores, 
 void reference_scatter_fill(const double *y, const int *index, const double *scores, bool mean,
                             const double *row, const double *base, double *x, size_t B, size_t N,
                             size_t K, size_t D);
+/* dy and dscores are written; mean: divided by the slots of a row. */
+void reference_scatter_backward(const double *dx, const int *index, const double *scores, bool mean,
+                                const double *y, double *dy, double *dscores, size_t B, size_t N,
+                                size_t K, size_t D);
 
 /* select.c */
 /* The N positions of a row, first of the order first. */

@@ -379,3 +379,27 @@ double rounding(colt5_type type)
 {
     return type == COLT5_F32 ? 0x1p-24 : type == COLT5_F16 ? 0x1p-11 : 0x1p-8;
 }
+
+static double weighted_sum(const struct difference_check *check)
+{
+    double sum = 0;
+    check->forward(check->call);
+    for (size_t i = 0; i < check->y_count; i++) sum += check->dy[i] * check->y[i];
+    return sum;
+}
+
+void assert_gradient(const struct difference_check *check, double *v, const double *gradient,
+                     size_t count)
+{
+    const double step = 1e-5;
+    for (size_t i = 0; i < count; i++) {
+        const double at = v[i];
+        v[i] = at + step;
+        const double above = weighted_sum(check);
+        v[i] = at - step;
+        const double quotient = (above - weighted_sum(check)) / (2 * step);
+        v[i] = at;
+        ck_assert_msg(fabs(quotient - gradient[i]) <= 1e-6 * (1 + fabs(quotient)),
+                      "gradient %zu of %zu: %.9g, not %.9g", i, count, gradient[i], quotient);
+    }
+}

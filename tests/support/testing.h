@@ -111,4 +111,17 @@ double rounding(colt5_type type);
 /* ‖have - want‖ / ‖want‖, or ‖have‖ where want is zero. */
 double relative_error(const double *have, const double *want, size_t count);
 
+/*
+ * A reference's gradient against its own forward: gradient[i] is Σ dy·∂y/∂v[i], by central
+ * differences. forward(call) computes y from v, both within call; v is as it was in the end.
+ */
+struct difference_check {
+    void (*forward)(void *call);
+    void *call;
+    const double *y, *dy; /* of y_count */
+    size_t y_count;
+};
+void assert_gradient(const struct difference_check *check, double *v, const double *gradient,
+                     size_t count);
+
 #endif
