@@ -320,3 +320,13 @@ inline float lanes_sum(float value, __local float *scratch)
         const T left = gelu##_tail(a, bell) - 0.39894228f * a * bell;                               \
         return x > 0.0f ? 1.0f - left : left;                                                       \
     }
+
+// The order in which a router takes tokens, larger first, in 33 bits: valid before masked, then
+// larger s, NaN last; -0 is 0.
+inline ulong routing_order(float s, bool is_valid)
+{
+    const uint bits = as_uint(s), size = bits & 0x7FFFFFFFu;
+    const uint rising = bits >> 31 ? ~bits : bits | 0x80000000u;
+    const uint key = size > 0x7F800000u ? 0 : size == 0 ? 0x80000000u : rising;
+    return (ulong)is_valid << 32 | key;
+}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The exact top K of every row, by position: a radix selection over order_of(s), 33 bits.
+// The exact top K of every row, by position: a radix selection over routing_order.
 //
 // s [rows][N] f32, R rows share a mask [N]; index [rows][K]. Digits of `bits` bits, the highest
 // first: a histogram of those elements whose higher digits are the threshold's gives the next digit
@@ -40,14 +40,9 @@ typedef struct {
     uint known, need;
 } threshold;
 
-// Larger is earlier: valid before masked, then larger s, NaN last; -0 is 0.
 inline ulong order_of(const scope *row, size_t n)
 {
-    const uint bits = as_uint(row->s[n]), size = bits & 0x7FFFFFFFu;
-    const uint rising = bits >> 31 ? ~bits : bits | 0x80000000u;
-    const uint key = size > 0x7F800000u ? 0 : size == 0 ? 0x80000000u : rising;
-    const ulong valid = !row->mask || row->mask[n] != 0;
-    return valid << 32 | key;
+    return routing_order(row->s[n], !row->mask || row->mask[n] != 0);
 }
 
 inline uint digits_of(uint bits)

@@ -23,7 +23,8 @@
     X(scatter) \
     X(score) \
     X(select) \
-    X(tiled_gemm)
+    X(tiled_gemm) \
+    X(topk)
 
 #define KERNEL_LIST(X) \
     X(ADD, activation, add) \
@@ -62,7 +63,12 @@
     X(SELECT_ROW, select, select_row) \
     X(SELECT_WRITE, select, select_write) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
-    X(TOKEN_MASK, embedding, token_mask)
+    X(TOKEN_MASK, embedding, token_mask) \
+    X(TOPK_GATE_GRADIENT, topk, topk_gate_gradient) \
+    X(TOPK_MERGE, topk, topk_merge) \
+    X(TOPK_SORT, topk, topk_sort) \
+    X(TOPK_VALUE_GRADIENT, topk, topk_value_gradient) \
+    X(TOPK_WRITE, topk, topk_write)
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_vectors, attention)

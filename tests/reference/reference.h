@@ -124,4 +124,13 @@ void reference_order(const double *s, const uint8_t *mask, int *order, size_t N)
 bool reference_select(const double *s, const uint8_t *mask, int *index, size_t B, size_t R,
                       size_t N, size_t K);
 
+/* topk.c: g, the solver's scores of x, is given. */
+bool reference_topk(const double *x, const uint8_t *mask, const double *g, double *values,
+                    int *index, double *scores, double *gates, size_t B, size_t R, size_t N,
+                    size_t K);
+void reference_topk_gate_gradient(const double *x, const uint8_t *mask, const int *index,
+                                  const double *dvalues, const double *dscores,
+                                  const double *dgates, double *dg, size_t B, size_t R, size_t N,
+                                  size_t K);
+
 #endif

@@ -70,6 +70,7 @@ double golden_number(const char *name, const char *file, const char *key, double
 {
     json_t *object = read_object(name, file);
     const json_t *value = json_object_get(object, key);
+    if (!value) value = json_object_get(json_object_get(object, "options"), key);
     const double number = json_is_number(value) ? json_number_value(value) : fallback;
     json_decref(object);
     return number;

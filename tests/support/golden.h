@@ -16,7 +16,7 @@ char (*golden_cases(size_t *count))[GOLDEN_NAME];
 const char *golden_path(const char *name, const char *file);
 bool golden_has(const char *name, const char *file);
 
-/* A number of case.json or gradients/tolerance.json; fallback where the key is not there. */
+/* A number of a .json file or of its "options"; fallback where the key is not there. */
 double golden_number(const char *name, const char *file, const char *key, double fallback);
 /* A word of case.json; "" where it is not there. The caller does not free it. */
 const char *golden_word(const char *name, const char *key);

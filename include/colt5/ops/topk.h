@@ -2,6 +2,7 @@
 #ifndef COLT5_OPS_TOPK_H
 #define COLT5_OPS_TOPK_H
 
+#include <colt5/ops/coor_descent.h>
 #include <colt5/ops/select.h>
 #include <colt5/tensor.h>
 
@@ -37,7 +38,8 @@ colt5_topk_options colt5_topk_options_default(void);
  * index    [out]  i32  [B][R][K]
  * scores   [out]  f32  [B][R][K]      NULL: not wanted, as always with non_differentiable
  * gates    [out]  f32  [B][R][K]      NULL: not wanted
- * state    [out]  f32  [B][R][T][2]   what the backward call needs; NULL: none will come
+ * state    [out]  f32  [B][R][T][4]   the solver's, for the backward call
+ * (COLT5_COOR_DESCENT_STATE); or NULL
  *
  * Errors: as colt5_select, for every output.
  * Source: SPEC section 2.4.
