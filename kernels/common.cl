@@ -148,6 +148,32 @@ inline void store_wide_storage(__global ushort *p, size_t i, wide v)
 }
 #endif
 
+// What a matrix product puts out, where a file is built with -D C_F32: storage, or with C_F32 1 float
+// whatever STORAGE is. Residuals may be the output itself, so neither is restrict.
+#ifdef C_F32
+    #define C_IN(x)    __global const c_storage *x##_buffer, const ulong x##_offset
+    #define C_INOUT(x) __global c_storage *x##_buffer, const ulong x##_offset
+#endif
+
+#if !defined(C_F32)
+#elif C_F32
+typedef float c_storage;
+inline float load_c_storage(__global const float *p, size_t i) { return p[i]; }
+inline void store_c_storage(__global float *p, size_t i, float v) { p[i] = v; }
+#else
+typedef storage c_storage;
+    #define load_c_storage  load_storage
+    #define store_c_storage store_storage
+#endif
+
+// Where row r lies among samples of `rows` rows each, by the index of each sample's per_sample rows;
+// -1 where it is outside.
+inline long picked(__global const int *index, size_t r, uint per_sample, uint rows)
+{
+    const int i = index[r];
+    return i >= 0 && (uint)i < rows ? (long)(r / per_sample * rows + i) : -1;
+}
+
 // Sums one value per work-item over the work-group, in a fixed order. The group's size is a power
 // of two, scratch holds as many floats. Every work-item gets the sum; all must call it.
 inline float group_sum(float value, __local float *scratch)

@@ -60,20 +60,16 @@ inline ushort4 storage_of(float4 x)
 #endif
 
 #if C_F32
-typedef float c_storage;
 typedef float4 c_storage4;
-    #define load_c(p, i)     ((p)[i])
-    #define store_c(p, i, v) ((p)[i] = (v))
-    #define floats_of_c(x)   (x)
-    #define c_storage_of(x)  (x)
+    #define floats_of_c(x)  (x)
+    #define c_storage_of(x) (x)
 #else
-typedef storage c_storage;
 typedef storage4 c_storage4;
-    #define load_c       load_storage
-    #define store_c      store_storage
-    #define floats_of_c  floats_of
-    #define c_storage_of storage_of
+    #define floats_of_c     floats_of
+    #define c_storage_of    storage_of
 #endif
+
+GELU_FUNCTIONS(float4, gelu4, gelu4_slope)
 
 // Sums in registers live only in a body that is inlined.
 #define inlined inline __attribute__((always_inline))
@@ -162,18 +158,6 @@ inlined void multiply(float4 sums[ITEM][QUADS], __local const float *a, __local 
     }
 }
 
-// Where row r of the product lies among samples of rows each, by index; -1 where it is outside.
-inlined long picked(__global const int *index, uint r, uint per_sample, uint rows)
-{
-    const int i = index[r];
-    return i >= 0 && (uint)i < rows ? (long)(r / per_sample) * rows + i : -1;
-}
-
-inlined float4 gelu4(float4 x)
-{
-    return 0.5f * x * (1.0f + erf(x * M_SQRT1_2_F));
-}
-
 // Four columns of C from n on, of which have exist: what the sums become, added and stored.
 inlined void finish(__global c_storage *c, size_t to, __global const c_storage *residual,
                    size_t from, bool add, bool wide, uint have, float4 value)
@@ -186,13 +170,12 @@ inlined void finish(__global c_storage *c, size_t to, __global const c_storage *
     const float values[4] = {value.x, value.y, value.z, value.w};
 #pragma unroll
     for (uint j = 0; j < 4; j++)
-        if (j < have) store_c(c, to + j, add ? values[j] + load_c(residual, from + j) : values[j]);
+        if (j < have) store_c_storage(c, to + j, add ? values[j] + load_c_storage(residual, from + j) : values[j]);
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-tiled_gemm(IN(a), IN(b), __global c_storage *c_buffer, const ulong c_offset, IN(bias),
-           IN_F32(row_scale), __global const c_storage *residual_buffer,
-           const ulong residual_offset, IN_I32(index), IN_I32(scatter), const uint M, const uint N,
+tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
+           IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), const uint M, const uint N,
            const uint K, const uint part, const uint index_rows, const uint a_rows,
            const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
 {

@@ -22,7 +22,10 @@ START_TEST(maps_every_row)
     struct device_tensor dy = poisoned_tensor(type, s.B, s.N, s.O);
 
     ck_assert_ok(colt5_linear_forward(ctx, &dx.t, &dw.t, NULL, &dy.t));
-    reference_linear(x, weight, &(struct reference_linear){0}, want, rows, s.I, s.O);
+    reference_gemm(
+        &(struct reference_gemm){
+            .M = rows, .N = s.O, .K = s.I, .a = x, .b = weight, .transpose_b = 1},
+        want);
     assert_norm(&dy, want, forward_bound(type));
     assert_unchanged(&dx);
     assert_unchanged(&dw);
@@ -62,18 +65,24 @@ START_TEST(fuses_what_stands_around_it)
                                           .residual = &dy.t,
                                           .scatter = &dt.t};
     ck_assert_ok(colt5_linear_forward(ctx, &dx.t, &dw.t, &options, &dy.t));
-    reference_linear(x, weight,
-                     &(struct reference_linear){.bias = bias,
-                                                .gelu = 1,
-                                                .scale = 0.75,
-                                                .index = index,
-                                                .row_scale = scores,
-                                                .residual = base,
-                                                .scatter = scatter,
-                                                .rows_per_sample = s.K,
-                                                .x_rows = s.N,
-                                                .y_rows = s.N},
-                     want, rows, s.I, s.O);
+    reference_gemm(&(struct reference_gemm){.M = rows,
+                                            .N = s.O,
+                                            .K = s.I,
+                                            .a = x,
+                                            .b = weight,
+                                            .transpose_b = 1,
+                                            .bias = bias,
+                                            .gelu = 1,
+                                            .alpha = 0.75,
+                                            .index = index,
+                                            .index_rows = s.K,
+                                            .a_rows = s.N,
+                                            .row_scale = scores,
+                                            .residual = base,
+                                            .scatter = scatter,
+                                            .scatter_rows = s.K,
+                                            .c_rows = s.N},
+                   want);
     assert_norm(&dy, want, forward_bound(type));
 
     release(&dx), release(&dw), release(&db), release(&ds), release(&di), release(&dt);

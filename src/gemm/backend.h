@@ -1,11 +1,61 @@
 /* SPDX-License-Identifier: MIT */
-/* What stands behind the door: each backend declares what it can do, and runs it. */
+/* What stands behind the door: each backend says what it can do, and runs it. */
 #ifndef COLT5_GEMM_BACKEND_H
 #define COLT5_GEMM_BACKEND_H
 
 #include "gemm/gemm.h"
 
-/* Our own kernel: any device, any type, everything fused. */
-colt5_status gemm_tiled(colt5_context *ctx, const struct gemm *product);
+/* Kernels a backend may have; each is tested before its first use in a context. */
+#define GEMM_VARIANTS 256
+
+struct gemm_backend {
+    const char *name; /* as COLT5_GEMM has it */
+
+    /* Whether this device, with these types and sizes, is one for it. Of what never changes, so
+     * that a plan and the run it is for choose alike. */
+    bool (*can)(const colt5_context *ctx, const struct gemm *product);
+
+    /* Which of its kernels will run: below GEMM_VARIANTS. */
+    unsigned (*variant)(const colt5_context *ctx, const struct gemm *product);
+
+    /* Enqueues the product, with scratch of the running workspace call. */
+    colt5_status (*run)(colt5_context *ctx, const struct gemm *product);
+
+    /* It gathers, scatters and finishes C itself. Otherwise it is only asked for
+     * C = alpha · op(A) op(B), or += where residual is c, all in float32. */
+    bool fuses;
+
+    /* Forgets what it keeps for the context; NULL: nothing. */
+    void (*release)(colt5_context *ctx);
+};
+
+/* Our own kernel, register tiles over local memory: every type, every device. */
+extern const struct gemm_backend gemm_tiled;
+/* Our own kernel for CPUs, packed panels: every type. */
+extern const struct gemm_backend gemm_packed;
+/* CLBlast: float32, devices of every vendor that it is tuned for. */
+extern const struct gemm_backend gemm_clblast;
+/* A CBLAS on the host's threads: float32, CPU devices that run native kernels. */
+extern const struct gemm_backend gemm_cblas;
+
+/* Runs a product by a backend that only multiplies: gathers before it, finishes after it. */
+colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *backend,
+                             const struct gemm *product);
+
+/* A small product with a known answer, by the kernel that would run this one; *works says whether
+ * the answer came. Takes scratch; while the context plans, only that. */
+colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
+                            const struct gemm *like, bool *works);
+
+/* C[dest(m)][n] of gemm.h from the sums of `parts` [M][N] in float32, added up in their order. sums
+ * may be c itself where nothing is scattered. */
+colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const colt5_tensor *sums,
+                           size_t parts);
+
+/* What a scale of 0 stands for. */
+static inline float gemm_alpha(const struct gemm *product)
+{
+    return product->alpha == 0 ? 1 : product->alpha;
+}
 
 #endif

@@ -1,10 +1,181 @@
 /* SPDX-License-Identifier: MIT */
+/* The door: picks a backend, proves it once, and does around it what it does not do itself. */
 #include "gemm/gemm.h"
 
+#include <colt5/ops/gather.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
 #include "gemm/backend.h"
+#include "runtime/context.h"
 #include "runtime/launch.h"
 
-#define LARGEST 0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
+#define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
+#define BACKENDS 4
+
+enum verdict { UNTRIED, WORKS, FAILED };
+
+/* What a context keeps: the backends in the order they are tried, and which of their kernels have
+ * shown that they multiply. */
+struct gemm_state {
+    const struct gemm_backend *order[BACKENDS + 1]; /* NULL ends */
+    unsigned char verdicts[BACKENDS][GEMM_VARIANTS];
+};
+
+/*
+ * NVIDIA: our kernel does what CLBlast does at twice the speed (an H200 is not among the devices it
+ * is tuned for), and fuses. Other GPUs: CLBlast has tuned them one by one. CPUs: our panels beat
+ * OpenBLAS, whose threads moreover quarrel with those of the OpenCL device; CLBlast is far behind.
+ */
+static const struct gemm_backend *const on_nvidia[] = {&gemm_tiled,
+#ifdef HAVE_CLBLAST
+                                                       &gemm_clblast,
+#endif
+                                                       NULL};
+static const struct gemm_backend *const on_gpu[] = {
+#ifdef HAVE_CLBLAST
+    &gemm_clblast,
+#endif
+    &gemm_tiled, NULL};
+static const struct gemm_backend *const on_cpu[] = {&gemm_packed,
+#ifdef HAVE_CBLAS
+                                                    &gemm_cblas,
+#endif
+                                                    &gemm_tiled,
+#ifdef HAVE_CLBLAST
+                                                    &gemm_clblast,
+#endif
+                                                    NULL};
+
+static const struct gemm_backend *const *device_order(const colt5_context *ctx)
+{
+    if (device_is_cpu(ctx)) return on_cpu;
+    return strstr(ctx->info.vendor, "NVIDIA") ? on_nvidia : on_gpu;
+}
+
+static void release_state(colt5_context *ctx, void *kept)
+{
+    struct gemm_state *state = kept;
+    for (size_t i = 0; state->order[i]; i++)
+        if (state->order[i]->release) state->order[i]->release(ctx);
+    host_release(state);
+}
+
+/* The device's order, with the one of this name (NULL or "": none) before the others. */
+static bool set_order(const colt5_context *ctx, struct gemm_state *state, const char *name)
+{
+    const struct gemm_backend *const *order = device_order(ctx);
+    size_t count = 0;
+    memset(state->verdicts, UNTRIED, sizeof(state->verdicts));
+    for (size_t i = 0; name && order[i]; i++)
+        if (!strcmp(order[i]->name, name)) state->order[count++] = order[i];
+    const bool found = count > 0 || !name || !*name;
+    for (size_t i = 0; order[i]; i++)
+        if (count == 0 || order[i] != state->order[0]) state->order[count++] = order[i];
+    state->order[count] = NULL;
+    return found;
+}
+
+static colt5_status get_state(colt5_context *ctx, struct gemm_state **state)
+{
+    *state = ctx->attached[ATTACHED_GEMM].state;
+    if (*state) return COLT5_OK;
+    *state = host_allocate_zeroed(1, sizeof(**state));
+    REQUIRE(ctx, *state, COLT5_ERROR_MEMORY, "gemm: no host memory");
+    const char *name = getenv("COLT5_GEMM");
+    if (!set_order(ctx, *state, name))
+        say(ctx, "COLT5_GEMM=%s is no way to multiply on this device; it is left out", name);
+    ctx->attached[ATTACHED_GEMM].state = *state;
+    ctx->attached[ATTACHED_GEMM].release = release_state;
+    return COLT5_OK;
+}
+
+colt5_status gemm_prefer(colt5_context *ctx, const char *name)
+{
+    struct gemm_state *state;
+    const colt5_status status = get_state(ctx, &state);
+    if (status != COLT5_OK) return status;
+    REQUIRE(ctx, set_order(ctx, state, name), COLT5_ERROR_ARGUMENT, "gemm: no backend is named %s",
+            name);
+    return COLT5_OK;
+}
+
+const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
+{
+    struct gemm_state *state;
+    if (get_state(ctx, &state) != COLT5_OK) return "";
+    for (size_t i = 0; state->order[i]; i++) {
+        const struct gemm_backend *backend = state->order[i];
+        if (backend->can(ctx, product) &&
+            state->verdicts[i][backend->variant(ctx, product)] != FAILED)
+            return backend->name;
+    }
+    return "";
+}
+
+static colt5_status run_with(colt5_context *ctx, const struct gemm_backend *backend,
+                             const struct gemm *product)
+{
+    return backend->fuses ? backend->run(ctx, product) : gemm_run_around(ctx, backend, product);
+}
+
+/* The first use of one of a backend's kernels: a product whose answer is known. */
+static colt5_status try_out(colt5_context *ctx, const struct gemm_backend *backend,
+                            const struct gemm *product, unsigned char *verdict)
+{
+    bool works = false;
+    const colt5_status status = gemm_self_test(ctx, backend, product, &works);
+    if (status != COLT5_OK || ctx->planning) return status;
+    *verdict = works ? WORKS : FAILED;
+    if (!works)
+        say(ctx, "gemm: %s gives wrong products of %s on this device and is left out",
+            backend->name, colt5_type_name(product->a->type));
+    return COLT5_OK;
+}
+
+/* Scratch for whichever backend will pass its test: the launches are those of the first. */
+static colt5_status plan_all(colt5_context *ctx, const struct gemm_state *state,
+                             const struct gemm *product)
+{
+    uint64_t launches = 0;
+    bool first = true;
+    for (size_t i = 0; state->order[i]; i++) {
+        const struct gemm_backend *backend = state->order[i];
+        if (!backend->can(ctx, product)) continue;
+        unsigned char verdict = state->verdicts[i][backend->variant(ctx, product)];
+        if (verdict == FAILED) continue;
+        colt5_status status = run_with(ctx, backend, product);
+        if (status != COLT5_OK) return status;
+        if (first) launches = ctx->launches;
+        first = false;
+        if (verdict == WORKS) break;
+        status = try_out(ctx, backend, product, &verdict);
+        if (status != COLT5_OK) return status;
+    }
+    if (!first) ctx->launches = launches;
+    return COLT5_OK;
+}
+
+static colt5_status run_product(colt5_context *ctx, void *call)
+{
+    const struct gemm *product = call;
+    struct gemm_state *state;
+    colt5_status status = get_state(ctx, &state);
+    if (status != COLT5_OK) return status;
+    if (ctx->planning) return plan_all(ctx, state, product);
+    for (size_t i = 0; state->order[i]; i++) {
+        const struct gemm_backend *backend = state->order[i];
+        if (!backend->can(ctx, product)) continue;
+        unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
+        if (*verdict == UNTRIED) status = try_out(ctx, backend, product, verdict);
+        if (status != COLT5_OK) return status;
+        if (*verdict == WORKS) return run_with(ctx, backend, product);
+    }
+    return fail(ctx, COLT5_ERROR_INTERNAL, "%s: no backend multiplies %s rightly on this device",
+                product->op, colt5_type_name(product->a->type));
+}
 
 static uint64_t bytes_of(const struct gemm *product)
 {
@@ -17,8 +188,13 @@ colt5_status gemm(colt5_context *ctx, const struct gemm *product)
 {
     const size_t M = product->M, N = product->N, K = product->K;
     if (M == 0 || N == 0) return COLT5_OK;
-    REQUIRE(ctx, M <= LARGEST && N <= LARGEST && K <= LARGEST, COLT5_ERROR_SHAPE,
-            "%s: a product of %zu × %zu × %zu is too large", product->op, M, N, K);
-    count_work(ctx, 2 * (uint64_t)M * N * K, bytes_of(product));
-    return gemm_tiled(ctx, product);
+    REQUIRE(ctx,
+            M <= LARGEST && N <= LARGEST && K <= LARGEST && product->a_rows <= LARGEST &&
+                product->c_rows <= LARGEST,
+            COLT5_ERROR_SHAPE, "%s: a product of %zu × %zu × %zu is too large", product->op, M, N,
+            K);
+    struct gemm call = *product;
+    const colt5_status status = workspace_call(ctx, product->op, run_product, &call, NULL, 0);
+    if (status == COLT5_OK) count_work(ctx, 2 * (uint64_t)M * N * K, bytes_of(product));
+    return status;
 }

@@ -39,10 +39,20 @@ struct gemm {
      * outside is dropped. Without it dest(m) = m. */
     const colt5_tensor *scatter; /* i32 [M], unique in a sample */
     size_t scatter_rows, c_rows;
+
+    const struct gemm *like; /* only of a self-test: the product whose kernel it tries out */
+    unsigned tile;           /* only of tests: which tile of the tiled kernel, from 1; 0: chosen */
 };
 
 /* Runs the product; an empty C is nothing to do. Takes scratch of the running workspace call, or
- * makes one. */
+ * makes one. The first use of a kernel waits for a small product of known answer. */
 colt5_status gemm(colt5_context *ctx, const struct gemm *product);
+
+/* From now on tries the backend of this name first where it can ("" or NULL: the device's order).
+ * COLT5_GEMM in the environment does so for every context. */
+colt5_status gemm_prefer(colt5_context *ctx, const char *name);
+
+/* The backend that would run this product. */
+const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product);
 
 #endif

@@ -28,27 +28,47 @@ static bool fits(const colt5_context *ctx, struct tile tile)
 }
 
 /* The largest tile that fits the device and still gives every compute unit two work-groups. */
-static struct tile choose_tile(const colt5_context *ctx, const struct gemm *product)
+static size_t choose_tile(const colt5_context *ctx, const struct gemm *product)
 {
+    if (product->like) return choose_tile(ctx, product->like);
+    if (product->tile) return product->tile - 1;
     const size_t last = sizeof(tiles) / sizeof(tiles[0]) - 1;
+    if (device_is_cpu(ctx)) return last; /* the others only take longer to build there */
     for (size_t i = 0; i < last; i++) {
         const size_t groups = tiles_of(product->M, tiles[i]) * tiles_of(product->N, tiles[i]);
-        if (fits(ctx, tiles[i]) && groups >= 2 * (size_t)ctx->info.compute_units) return tiles[i];
+        if (fits(ctx, tiles[i]) && groups >= 2 * (size_t)ctx->info.compute_units) return i;
     }
-    return tiles[last];
+    return last;
 }
 
 /* Four neighbours of A and of B can be read at once. */
 static bool reads_vectors(const struct gemm *product)
 {
+    if (product->like && !reads_vectors(product->like)) return false;
     const size_t along_a = product->transpose_a ? product->M : product->K;
     const size_t along_b = product->transpose_b ? product->K : product->N;
     return (along_a | along_b | product->a->offset | product->b->offset) % 4 == 0;
 }
 
-colt5_status gemm_tiled(colt5_context *ctx, const struct gemm *product)
+static bool can(const colt5_context *ctx, const struct gemm *product)
 {
-    const struct tile tile = choose_tile(ctx, product);
+    (void)product;
+    return fits(ctx, tiles[sizeof(tiles) / sizeof(tiles[0]) - 1]);
+}
+
+static unsigned variant(const colt5_context *ctx, const struct gemm *product)
+{
+    unsigned number = (unsigned)choose_tile(ctx, product);
+    number = 3 * number + product->a->type;
+    number = 2 * number + (product->c->type == COLT5_F32);
+    number = 2 * number + product->transpose_a;
+    number = 2 * number + product->transpose_b;
+    return 2 * number + reads_vectors(product);
+}
+
+static colt5_status run(colt5_context *ctx, const struct gemm *product)
+{
+    const struct tile tile = tiles[choose_tile(ctx, product)];
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
@@ -67,5 +87,8 @@ colt5_status gemm_tiled(colt5_context *ctx, const struct gemm *product)
                        INT((int)product->N), INT((int)product->K), INT((int)product->K),
                        INT((int)product->index_rows), INT((int)product->a_rows),
                        INT((int)product->scatter_rows), INT((int)product->c_rows),
-                       FLOAT(product->alpha == 0 ? 1 : product->alpha), INT(product->gelu)));
+                       FLOAT(gemm_alpha(product)), INT(product->gelu)));
 }
+
+const struct gemm_backend gemm_tiled = {
+    .name = "tiled", .can = can, .variant = variant, .run = run, .fuses = true};

@@ -17,6 +17,8 @@
     X(embedding) \
     X(gather) \
     X(norm) \
+    X(gemm_epilogue) \
+    X(packed_gemm) \
     X(random) \
     X(rotary) \
     X(route) \
@@ -46,6 +48,9 @@
     X(GELU_BACKWARD, activation, gelu_backward) \
     X(GELU_FORWARD, activation, gelu_forward) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
+    X(GEMM_EPILOGUE, gemm_epilogue, gemm_epilogue) \
+    X(PACKED_GEMM, packed_gemm, packed_gemm) \
+    X(PACK_PANELS, packed_gemm, pack_panels) \
     X(RANDOM_UNIFORM, random, random_uniform) \
     X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
     X(ROTARY, rotary, rotary) \

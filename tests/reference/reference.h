@@ -43,16 +43,18 @@ void reference_coor_descent_backward(const double *s, const uint8_t *mask,
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);
 
-/* linear.c */
-struct reference_linear { /* all zero: the bare product */
-    const double *bias, *row_scale, *residual;
+/* gemm.c: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias); what is NULL or 0 is left
+ * out; residual must not be c. */
+struct reference_gemm {
+    size_t M, N, K;
+    int transpose_a, transpose_b;
+    const double *a, *b, *bias, *row_scale, *residual;
+    double alpha; /* 0: 1 */
     int gelu;
-    double scale; /* 0: 1 */
     const int *index, *scatter;
-    size_t rows_per_sample, x_rows, y_rows; /* with index, scatter: rows of a sample */
+    size_t index_rows, a_rows, scatter_rows, c_rows; /* of a sample */
 };
-void reference_linear(const double *x, const double *weight, const struct reference_linear *with,
-                      double *y, size_t rows, size_t I, size_t O);
+void reference_gemm(const struct reference_gemm *product, double *c);
 
 /* local_attention.c: the op's options, its sizes, qkv and the mask (NULL: absent). */
 struct reference_local_attention {

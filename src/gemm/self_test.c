@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small product of known answer: whole numbers, so small that every type and every order of
+ * summing holds them exactly, in a size with more than one tile and ragged edges.
+ */
+#include "gemm/backend.h"
+#include "runtime/context.h"
+#include "runtime/launch.h"
+
+struct trial {
+    struct gemm product;
+    colt5_tensor a, b, c, bias, row_scale, order; /* order: index and scatter */
+};
+
+static int a_value(size_t m, size_t k)
+{
+    return (int)((7 * m + 3 * k + m * k) % 5) - 2;
+}
+
+static int b_value(size_t k, size_t n)
+{
+    return (int)((5 * n + 2 * k + n * k) % 5) - 2;
+}
+
+static int bias_value(size_t n)
+{
+    return (int)(n % 3) - 1;
+}
+
+static int scale_value(size_t m)
+{
+    return 1 + (int)(m % 2);
+}
+
+/* Sizes that are, or are not, multiples of four like those of the product in question. */
+static void choose_sizes(struct gemm *test, const struct gemm *like)
+{
+    test->M = 132 + (like->M % 4 != 0);
+    test->N = 140 + (like->N % 4 != 0);
+    test->K = 44 + (like->K % 4 != 0);
+}
+
+static colt5_status take_tensors(colt5_context *ctx, struct trial *trial, colt5_type type,
+                                 colt5_type c_type)
+{
+    const size_t M = trial->product.M, N = trial->product.N, K = trial->product.K;
+    colt5_status status = scratch(ctx, type, 2, (size_t[]){M, K}, &trial->a);
+    if (status == COLT5_OK) status = scratch(ctx, type, 2, (size_t[]){K, N}, &trial->b);
+    if (status == COLT5_OK) status = scratch(ctx, c_type, 2, (size_t[]){M, N}, &trial->c);
+    if (status == COLT5_OK) status = scratch(ctx, type, 1, &N, &trial->bias);
+    if (status == COLT5_OK) status = scratch(ctx, COLT5_F32, 1, &M, &trial->row_scale);
+    if (status == COLT5_OK) status = scratch(ctx, COLT5_I32, 1, &M, &trial->order);
+    return status;
+}
+
+static colt5_status upload_values(colt5_context *ctx, float *values, void *stored,
+                                  const colt5_tensor *tensor)
+{
+    colt5_convert(COLT5_F32, values, tensor->type, stored, colt5_tensor_count(tensor));
+    return upload_tensor(ctx, stored, tensor);
+}
+
+static colt5_status fill(colt5_context *ctx, const struct trial *trial, float *values, void *stored)
+{
+    const struct gemm *p = &trial->product;
+    colt5_status status;
+    for (size_t m = 0; m < p->M; m++)
+        for (size_t k = 0; k < p->K; k++)
+            values[p->transpose_a ? k * p->M + m : m * p->K + k] = (float)a_value(m, k);
+    TRY(upload_values(ctx, values, stored, &trial->a));
+    for (size_t k = 0; k < p->K; k++)
+        for (size_t n = 0; n < p->N; n++)
+            values[p->transpose_b ? n * p->K + k : k * p->N + n] = (float)b_value(k, n);
+    TRY(upload_values(ctx, values, stored, &trial->b));
+    for (size_t i = 0; i < p->M * p->N; i++) values[i] = -1000;
+    TRY(upload_values(ctx, values, stored, &trial->c));
+    for (size_t n = 0; n < p->N; n++) values[n] = (float)bias_value(n);
+    TRY(upload_values(ctx, values, stored, &trial->bias));
+    for (size_t m = 0; m < p->M; m++) values[m] = (float)scale_value(m);
+    TRY(upload_values(ctx, values, stored, &trial->row_scale));
+    for (size_t m = 0; m < p->M; m++) ((int32_t *)stored)[m] = (int32_t)(p->M - 1 - m);
+    TRY(upload_tensor(ctx, stored, &trial->order));
+out:
+    return status;
+}
+
+/* C as it must be: row m has been picked as the last but m, or put there, or both. */
+static bool is_right(const struct trial *trial, const float *have)
+{
+    const struct gemm *p = &trial->product;
+    bool right = true;
+    for (size_t row = 0; row < p->M && right; row++) {
+        const size_t m = p->scatter ? p->M - 1 - row : row, from = p->index ? p->M - 1 - m : m;
+        for (size_t n = 0; n < p->N; n++) {
+            int sum = p->bias ? bias_value(n) : 0;
+            for (size_t k = 0; k < p->K; k++) sum += a_value(from, k) * b_value(k, n);
+            right =
+                right && have[row * p->N + n] == (float)(p->row_scale ? sum * scale_value(m) : sum);
+        }
+    }
+    return right;
+}
+
+static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *backend,
+                              const struct trial *trial, bool *works)
+{
+    const size_t count = trial->product.M * trial->product.N;
+    float *values = host_allocate(count * sizeof(*values));
+    float *stored = host_allocate(count * sizeof(*stored));
+    colt5_status status = COLT5_OK;
+    if (!values || !stored) status = fail(ctx, COLT5_ERROR_MEMORY, "gemm: no host memory");
+    if (status == COLT5_OK) status = fill(ctx, trial, values, stored);
+    if (status == COLT5_OK) status = backend->run(ctx, &trial->product);
+    if (status == COLT5_OK) status = colt5_tensor_read(ctx, &trial->c, stored);
+    if (status == COLT5_OK) {
+        colt5_convert(trial->c.type, stored, COLT5_F32, values, count);
+        *works = is_right(trial, values);
+    }
+    host_release(values);
+    host_release(stored);
+    return status;
+}
+
+colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
+                            const struct gemm *like, bool *works)
+{
+    const uint64_t launches = ctx->launches;
+    const struct workspace_mark mark = workspace_mark(ctx);
+    struct trial trial;
+    trial.product = (struct gemm){.op = "gemm self-test",
+                                  .transpose_a = like->transpose_a,
+                                  .transpose_b = like->transpose_b,
+                                  .a = &trial.a,
+                                  .b = &trial.b,
+                                  .c = &trial.c,
+                                  .like = like};
+    choose_sizes(&trial.product, like);
+    if (backend->fuses) {
+        trial.product.bias = &trial.bias;
+        trial.product.row_scale = &trial.row_scale;
+        trial.product.scatter = &trial.order;
+        trial.product.scatter_rows = trial.product.c_rows = trial.product.M;
+        trial.product.index = like->transpose_a ? NULL : &trial.order;
+        trial.product.index_rows = trial.product.a_rows = trial.product.M;
+    }
+    const colt5_type c_type = backend->fuses ? like->c->type : COLT5_F32;
+    colt5_status status = take_tensors(ctx, &trial, like->a->type, c_type);
+    if (status == COLT5_OK && ctx->planning) status = backend->run(ctx, &trial.product);
+    if (status == COLT5_OK && !ctx->planning) status = run_trial(ctx, backend, &trial, works);
+    workspace_rewind(ctx, mark);
+    ctx->launches = launches;
+    if (status != COLT5_ERROR_OPENCL && status != COLT5_ERROR_BUILD && status != COLT5_ERROR_MEMORY)
+        return status;
+    say(ctx, "gemm: %s: %s", backend->name, colt5_message(ctx));
+    *works = false;
+    return COLT5_OK;
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+#include "support/testing.h"
+
+#include "config.h"
+
+#include "gemm/backend.h"
+#include "runtime/context.h"
+#include "runtime/workspace.h"
+
+static const char *const backends[] = {"tiled", "packed", "cblas", "clblast"};
+#define BACKENDS ((int)(sizeof(backends) / sizeof(backends[0])))
+
+struct sizes {
+    size_t M, N, K;
+};
+static const struct sizes odd_sizes[] = {{1, 1, 1},     {1, 129, 7},   {129, 1, 16},
+                                         {31, 33, 0},   {64, 64, 64},  {13, 127, 97},
+                                         {128, 36, 20}, {131, 129, 33}};
+#define SIZES ((int)(sizeof(odd_sizes) / sizeof(odd_sizes[0])))
+
+/* A product on the device and the same in double. */
+struct problem {
+    struct gemm on_device;
+    struct reference_gemm on_host;
+    struct device_tensor a, b, c, bias, row_scale, residual, index, scatter;
+    double *want;
+};
+
+enum extras {
+    BIAS = 1,
+    GELU = 2,
+    ROW_SCALE = 4,
+    RESIDUAL = 8,
+    INDEX = 16,
+    SCATTER = 32,
+    ALPHA = 64
+};
+
+static double *values_of(colt5_type type, size_t count, bool whole)
+{
+    double *values = random_normal(count);
+    for (size_t i = 0; i < count && whole; i++) values[i] = floor(7 * random_uniform()) - 3;
+    return rounded_to(type, values, count);
+}
+
+static void add_extras(struct problem *p, unsigned extras, colt5_type type, colt5_type c_type)
+{
+    const struct sizes s = {p->on_host.M, p->on_host.N, p->on_host.K};
+    const size_t samples = s.M % 2 ? 1 : 2, per_sample = s.M / samples, rows = per_sample + 3;
+    if (extras & ALPHA) p->on_device.alpha = 0.5f, p->on_host.alpha = 0.5;
+    p->on_device.gelu = (extras & GELU) != 0;
+    p->on_host.gelu = (extras & GELU) != 0;
+    if (extras & BIAS) {
+        double *bias = values_of(type, s.N, false);
+        p->bias = upload(bias, type, s.N);
+        p->on_host.bias = bias;
+    }
+    if (extras & ROW_SCALE) {
+        double *scale = values_of(COLT5_F32, s.M, false);
+        p->row_scale = upload(scale, COLT5_F32, s.M);
+        p->on_host.row_scale = scale;
+    }
+    if (extras & INDEX) {
+        int *index = random_indices(s.M, rows);
+        index[s.M / 2] = (int)rows;
+        p->index = upload_i32(index, s.M);
+        p->on_host.index = index;
+        p->on_device.index_rows = p->on_host.index_rows = per_sample;
+        p->on_device.a_rows = p->on_host.a_rows = rows;
+    }
+    if (extras & SCATTER) {
+        int *scatter = random_routes(samples, per_sample, rows);
+        scatter[s.M / 2] = -1;
+        p->scatter = upload_i32(scatter, s.M);
+        p->on_host.scatter = scatter;
+        p->on_device.scatter_rows = p->on_host.scatter_rows = per_sample;
+        p->on_device.c_rows = p->on_host.c_rows = rows;
+    }
+    if (extras & RESIDUAL) {
+        const size_t c_rows = extras & SCATTER ? samples * rows : s.M;
+        double *residual = values_of(c_type, c_rows * s.N, false);
+        p->residual = upload(residual, c_type, c_rows, s.N);
+        p->on_host.residual = residual;
+    }
+}
+
+static struct problem make_problem(struct sizes s, colt5_type type, colt5_type c_type,
+                                   unsigned transposes, unsigned extras, bool whole)
+{
+    const size_t samples = s.M % 2 ? 1 : 2, rows = samples * (s.M / samples + 3);
+    const size_t a_rows = extras & INDEX ? rows : s.M, c_rows = extras & SCATTER ? rows : s.M;
+    double *a = values_of(type, a_rows * s.K, whole), *b = values_of(type, s.K * s.N, whole);
+    struct problem p = {.a = upload(a, type, a_rows, s.K),
+                        .b = upload(b, type, s.K, s.N),
+                        .c = poisoned_tensor(c_type, c_rows, s.N),
+                        .want = poisoned(c_rows * s.N),
+                        .on_host = {.M = s.M,
+                                    .N = s.N,
+                                    .K = s.K,
+                                    .transpose_a = transposes & 1,
+                                    .transpose_b = transposes >> 1,
+                                    .a = a,
+                                    .b = b}};
+    p.on_device = (struct gemm){.op = "test",
+                                .M = s.M,
+                                .N = s.N,
+                                .K = s.K,
+                                .transpose_a = transposes & 1,
+                                .transpose_b = transposes >> 1};
+    if (extras & SCATTER) { /* rows that no entry names keep what they hold */
+        free(p.want);
+        release(&p.c);
+        p.want = values_of(c_type, c_rows * s.N, false);
+        p.c = upload(p.want, c_type, c_rows, s.N);
+    }
+    add_extras(&p, extras, type, c_type);
+    return p;
+}
+
+/* CLBlast builds for many seconds, and no CPU is ever given it: there only on demand. */
+static bool worth_a_test(const char *backend)
+{
+    const char *full = getenv("COLT5_TEST_FULL");
+    return strcmp(backend, "clblast") != 0 || (full && !strcmp(full, "1")) ||
+           ctx->info.kind != COLT5_DEVICE_CPU;
+}
+
+/* By this backend, if it is one for the product; false where another would run. */
+static bool solve(struct problem *p, const char *backend)
+{
+    if (!worth_a_test(backend)) return false;
+    p->on_device.a = &p->a.t, p->on_device.b = &p->b.t, p->on_device.c = &p->c.t;
+    if (p->bias.t.buffer) p->on_device.bias = &p->bias.t;
+    if (p->row_scale.t.buffer) p->on_device.row_scale = &p->row_scale.t;
+    if (p->residual.t.buffer) p->on_device.residual = &p->residual.t;
+    if (p->index.t.buffer) p->on_device.index = &p->index.t;
+    if (p->scatter.t.buffer) p->on_device.scatter = &p->scatter.t;
+    const bool known = gemm_prefer(ctx, backend) == COLT5_OK;
+    if (!known || strcmp(gemm_backend_name(ctx, &p->on_device), backend) != 0) return false;
+    ck_assert_ok(gemm(ctx, &p->on_device));
+    ck_assert_str_eq(gemm_backend_name(ctx, &p->on_device), backend); /* its self-test passed */
+    reference_gemm(&p->on_host, p->want);
+    return true;
+}
+
+static void free_problem(struct problem *p)
+{
+    assert_unchanged(&p->a), assert_unchanged(&p->b);
+    release(&p->a), release(&p->b), release(&p->c), release(&p->bias), release(&p->row_scale);
+    release(&p->residual), release(&p->index), release(&p->scatter);
+    free((void *)p->on_host.a), free((void *)p->on_host.b), free((void *)p->on_host.bias);
+    free((void *)p->on_host.row_scale), free((void *)p->on_host.residual);
+    free((void *)p->on_host.index), free((void *)p->on_host.scatter), free(p->want);
+    gemm_prefer(ctx, NULL);
+}
+
+/* Whole numbers are exact in every order: the tolerance is zero. */
+START_TEST(whole_numbers_multiply_exactly)
+{
+    const char *backend = backends[_i / 4];
+    for (int i = 0; i < SIZES; i++) {
+        struct problem p =
+            make_problem(odd_sizes[i], COLT5_F32, COLT5_F32, (unsigned)_i % 4, 0, true);
+        if (solve(&p, backend)) assert_equal(&p.c, p.want);
+        free_problem(&p);
+    }
+}
+END_TEST
+
+/* No worse than plain float32 summing, and the rounding of what C is stored in. */
+static void assert_within_bound(const struct problem *p, colt5_type c_type)
+{
+    const size_t M = p->on_host.M, N = p->on_host.N, K = p->on_host.K;
+    double *a = zeros(M * K), *b = zeros(K * N), *size = zeros(M * N), *have = download(&p->c);
+    for (size_t i = 0; i < M * K; i++) a[i] = fabs(p->on_host.a[i]);
+    for (size_t i = 0; i < K * N; i++) b[i] = fabs(p->on_host.b[i]);
+    struct reference_gemm sizes = p->on_host;
+    sizes.a = a, sizes.b = b;
+    reference_gemm(&sizes, size);
+    const double stored = c_type == COLT5_BF16 ? 0x1p-8 : c_type == COLT5_F16 ? 0x1p-11 : 0x1p-24;
+    for (size_t i = 0; i < M * N; i++) {
+        const double bound = (double)(K + 2) * 0x1p-24 * size[i] + stored * fabs(p->want[i]) + 1e-7;
+        ck_assert_msg(fabs(have[i] - p->want[i]) <= bound, "row %zu, column %zu: %.9g, not %.9g",
+                      i / N, i % N, have[i], p->want[i]);
+    }
+    free(a), free(b), free(size), free(have);
+}
+
+/* Every backend, the types of A and of C, and each layout once. */
+START_TEST(every_type_is_multiplied_as_float)
+{
+    const char *backend = backends[_i / 6];
+    const colt5_type type = storage_types[_i % 3], c_type = _i % 6 < 3 ? type : COLT5_F32;
+    const unsigned transposes = (unsigned)_i % 4;
+    struct problem p =
+        make_problem((struct sizes){136, 132, 52}, type, c_type, transposes, 0, false);
+    if (solve(&p, backend)) assert_within_bound(&p, c_type);
+    free_problem(&p);
+}
+END_TEST
+
+/* Whatever stands around a product, alone and with everything else. */
+static const unsigned mixtures[] = {BIAS,       GELU,           ROW_SCALE,
+                                    RESIDUAL,   INDEX,          SCATTER,
+                                    ALPHA,      BIAS | GELU,    INDEX | SCATTER | RESIDUAL,
+                                    127 - BIAS, 127 - RESIDUAL, 127};
+#define MIXTURES ((int)(sizeof(mixtures) / sizeof(mixtures[0])))
+
+START_TEST(what_stands_around_it_is_fused_or_done)
+{
+    const char *backend = backends[_i / 2];
+    const colt5_type type = _i % 2 ? COLT5_BF16 : COLT5_F32;
+    for (int i = 0; i < MIXTURES; i++)
+        for (size_t odd = 0; odd < 2; odd++) {
+            struct problem p = make_problem((struct sizes){34 + odd, 28 + odd, 20 + odd}, type,
+                                            type, 2, mixtures[i], false);
+            if (solve(&p, backend)) assert_norm(&p.c, p.want, forward_bound(type));
+            free_problem(&p);
+        }
+}
+END_TEST
+
+/* K in parts, rows in chunks: more than a backend keeps in its caches at once. */
+START_TEST(large_products_come_in_parts)
+{
+    struct problem p = make_problem((struct sizes){14, 65, 3001}, COLT5_BF16, COLT5_BF16, 2,
+                                    BIAS | GELU | RESIDUAL, false);
+    if (solve(&p, backends[_i])) assert_norm(&p.c, p.want, 1e-2);
+    free_problem(&p);
+    p = make_problem((struct sizes){1500, 31, 1700}, COLT5_F32, COLT5_F32, 1, 0, true);
+    if (solve(&p, backends[_i])) assert_equal(&p.c, p.want);
+    free_problem(&p);
+}
+END_TEST
+
+/* The tiled kernel's larger tiles, which a CPU is never given of itself. */
+START_TEST(large_tiles_multiply_as_small_ones)
+{
+    const struct {
+        struct sizes sizes;
+        colt5_type type;
+        unsigned tile, transposes, extras;
+    } cases[] = {{{140, 132, 36}, COLT5_F32, 1, 2, 127},
+                 {{67, 66, 17}, COLT5_BF16, 2, 1, 127 - INDEX}};
+    struct problem p = make_problem(cases[_i].sizes, cases[_i].type, cases[_i].type,
+                                    cases[_i].transposes, cases[_i].extras, false);
+    p.on_device.tile = cases[_i].tile;
+    ck_assert(solve(&p, "tiled"));
+    assert_norm(&p.c, p.want, forward_bound(cases[_i].type));
+    free_problem(&p);
+}
+END_TEST
+
+/* C += A·B, which is a residual that is C itself. */
+START_TEST(products_accumulate)
+{
+    const struct sizes s = {33, 35, 37};
+    struct problem p = make_problem(s, COLT5_F32, COLT5_F32, 1, 0, true);
+    double *before = values_of(COLT5_F32, s.M * s.N, true);
+    ck_assert_ok(colt5_tensor_write(ctx, &p.c.t, (float[33 * 35]){0}));
+    p.on_device.residual = &p.c.t;
+    p.on_host.residual = before;
+    memset(before, 0, s.M * s.N * sizeof(*before));
+    if (solve(&p, backends[_i])) {
+        ck_assert_ok(gemm(ctx, &p.on_device));
+        for (size_t i = 0; i < s.M * s.N; i++) p.want[i] *= 2;
+        assert_equal(&p.c, p.want);
+    }
+    free_problem(&p);
+}
+END_TEST
+
+/* The rows of A and the columns of B stay among themselves, whatever they hold. */
+START_TEST(a_bad_row_spoils_only_itself)
+{
+    struct problem p = make_problem((struct sizes){19, 21, 23}, COLT5_F32, COLT5_F32, 2, 0, true);
+    const float nan_row[23] = {NAN, INFINITY, -INFINITY};
+    colt5_tensor row = p.a.t;
+    row.offset += 7 * 23;
+    row.dims[0] = 1;
+    ck_assert_ok(colt5_tensor_write(ctx, &row, nan_row));
+    memcpy((float *)p.a.before + 7 * 23, nan_row, sizeof(nan_row));
+    for (size_t k = 0; k < 23; k++) ((double *)p.on_host.a)[7 * 23 + k] = NAN;
+    if (solve(&p, backends[_i])) assert_equal(&p.c, p.want);
+    free_problem(&p);
+}
+END_TEST
+
+START_TEST(nothing_to_make_is_nothing_to_do)
+{
+    colt5_tensor none = {.type = COLT5_F32};
+    const struct gemm products[] = {{.op = "test", .M = 0, .N = 3, .K = 4},
+                                    {.op = "test", .M = 3, .N = 0, .K = 4}};
+    for (int i = 0; i < 2; i++) {
+        struct gemm product = products[i];
+        product.a = product.b = product.c = &none;
+        ck_assert_ok(gemm(ctx, &product));
+    }
+    const size_t beyond = (size_t)1 << 31;
+    struct gemm product = {.op = "test", .M = beyond, .N = 1, .K = 1};
+    product.a = product.b = product.c = &none;
+    ck_assert_status(gemm(ctx, &product), COLT5_ERROR_SHAPE);
+}
+END_TEST
+
+/* ---- the self-test ---- */
+
+static bool always(const colt5_context *c, const struct gemm *product)
+{
+    (void)c, (void)product;
+    return true;
+}
+
+static unsigned one_kernel(const colt5_context *c, const struct gemm *product)
+{
+    (void)c, (void)product;
+    return 0;
+}
+
+static colt5_status make_nothing(colt5_context *c, const struct gemm *product)
+{
+    (void)c, (void)product;
+    return COLT5_OK;
+}
+
+static colt5_status raise_an_error(colt5_context *c, const struct gemm *product)
+{
+    (void)product;
+    return fail(c, COLT5_ERROR_BUILD, "it does not build");
+}
+
+static colt5_status off_by_one_row(colt5_context *c, const struct gemm *product)
+{
+    struct gemm wrong = *product;
+    wrong.M--;
+    return gemm_tiled.run(c, &wrong);
+}
+
+struct trial {
+    struct gemm_backend backend;
+    struct gemm like;
+    bool works;
+};
+
+static colt5_status run_trial(colt5_context *c, void *call)
+{
+    struct trial *trial = call;
+    return gemm_self_test(c, &trial->backend, &trial->like, &trial->works);
+}
+
+START_TEST(a_backend_that_does_not_multiply_is_found_out)
+{
+    const struct {
+        colt5_status (*run)(colt5_context *, const struct gemm *);
+        bool works;
+    } cases[] = {{gemm_tiled.run, true},
+                 {make_nothing, false},
+                 {raise_an_error, false},
+                 {off_by_one_row, false}};
+    colt5_tensor f32 = {.type = COLT5_F32};
+    struct trial trial = {
+        .backend = {.name = "test", .can = always, .variant = one_kernel, .fuses = true},
+        .like = {.op = "test",
+                 .M = 8,
+                 .N = 8,
+                 .K = 8,
+                 .transpose_b = true,
+                 .a = &f32,
+                 .b = &f32,
+                 .c = &f32}};
+    trial.backend.run = cases[_i].run;
+    trial.works = !cases[_i].works;
+    ck_assert_ok(workspace_call(ctx, "test", run_trial, &trial, NULL, 0));
+    ck_assert_int_eq(trial.works, cases[_i].works);
+}
+END_TEST
+
+START_TEST(unknown_backends_are_refused)
+{
+    ck_assert_status(gemm_prefer(ctx, "abacus"), COLT5_ERROR_ARGUMENT);
+    ck_assert_ok(gemm_prefer(ctx, NULL));
+}
+END_TEST
+
+/* The statistics know the work; a plan knows the scratch before it is taken. */
+START_TEST(work_is_counted)
+{
+    struct problem p = make_problem((struct sizes){10, 12, 14}, COLT5_F32, COLT5_F32, 2, 0, true);
+    ck_assert(solve(&p, "tiled"));
+    colt5_context_reset_statistics(ctx);
+    ck_assert_ok(gemm(ctx, &p.on_device));
+    colt5_statistics statistics = {.struct_size = sizeof(statistics)};
+    ck_assert_ok(colt5_context_statistics(ctx, &statistics));
+    ck_assert_uint_eq(statistics.flop, 2 * 10 * 12 * 14);
+    ck_assert_uint_eq(statistics.launches, 1);
+    free_problem(&p);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gemm");
+    TCase *tests = tcase_create("gemm");
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, whole_numbers_multiply_exactly, 0, 4 * BACKENDS);
+    tcase_add_loop_test(tests, every_type_is_multiplied_as_float, 0, 6 * BACKENDS);
+    tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
+    tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
+    tcase_add_loop_test(tests, large_tiles_multiply_as_small_ones, 0, 2);
+    tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
+    tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);
+    tcase_add_test(tests, nothing_to_make_is_nothing_to_do);
+    tcase_add_loop_test(tests, a_backend_that_does_not_multiply_is_found_out, 0, 4);
+    tcase_add_test(tests, unknown_backends_are_refused);
+    tcase_add_test(tests, work_is_counted);
+    suite_add_tcase(suite, tests);
+    return run_device_suite(suite);
+}
