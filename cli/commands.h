@@ -7,6 +7,7 @@ int devices_command(int count, char **arguments);
 int run_command(int count, char **arguments);
 int info_command(int count, char **arguments);
 int init_command(int count, char **arguments);
+int routes_command(int count, char **arguments);
 int bench_command(int count, char **arguments);
 
 #endif

@@ -6,9 +6,13 @@
 
 const struct command commands[] = {
     {"devices", "", "the OpenCL devices and which one is used", devices_command},
-    {"run", "MODEL", "runs a saved model on an array or a text", run_command},
+    {"run", "MODEL (--input FILE.npy | --text FILE)", "runs a saved model on an array or a text",
+     run_command},
     {"info", "MODEL", "what is in a model folder, and what a forward would take", info_command},
-    {"init", "CONFIG.json", "makes a model folder with initial weights", init_command},
+    {"init", "CONFIG.json --output FOLDER", "makes a model folder with initial weights",
+     init_command},
+    {"routes", "MODEL --text FILE", "which tokens of a text went to the heavy branches",
+     routes_command},
     {"bench", "[CONFIG.json | MODEL]…", "how long calls take, and what share of the device that is",
      bench_command},
     {NULL, NULL, NULL, NULL},
