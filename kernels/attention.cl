@@ -16,6 +16,13 @@
 #define LOG2_E 1.44269504088896340736f
 #define LN_2   0.693147180559945309417f
 
+// Arrays of the caller's must stay in registers, and a plain inline function that a compiler finds
+// too large to inline is a function without a body.
+#define INLINE inline __attribute__((always_inline))
+
+// A loop over an array that is to live in registers.
+#define EACH(i, n) _Pragma("unroll") for (int i = 0; i < (n); i++)
+
 #define ATTENTION_SIZES                                                                            \
     ulong Q, ulong M, ulong H, ulong E, ulong R, ulong N, ulong first_key, ulong first_query,      \
         ulong window, int causal
@@ -29,12 +36,13 @@ typedef struct {
     size_t mask;                   // of row j at mask + j; kv_scores too where LOCAL is 0
     size_t out, out_step;          // row i of y
     size_t lse;                    // of row i at lse + i
+    size_t head;
     int begin, end;                // the queries are the tokens begin … end - 1
     int first, keys;               // the token of row 0 of kv, and one past the last token
     int window, causal;
 } rows_of_head;
 
-inline rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_t R, size_t N,
+INLINE rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_t R, size_t N,
                                    size_t first_key, size_t first_query, size_t window, int causal,
                                    size_t b, size_t h)
 {
@@ -51,7 +59,7 @@ inline rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_
     rows.query_step = H * E;
     rows.query = b * Q * H * E + h * E;
     rows.key_step = heads * 2 * E;
-    rows.key = ((b * R + r) * M * heads + h % heads) * 2 * E;
+    rows.key = ((b * R + r) * M * heads + h - r * heads) * 2 * E;
     rows.value = rows.key + E;
     rows.mask = (b * R + r) * M;
     rows.keys = (int)M;
@@ -59,6 +67,7 @@ inline rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_
     rows.out_step = H * E;
     rows.out = b * Q * H * E + h * E;
     rows.lse = (b * H + h) * Q;
+    rows.head = h;
     rows.begin = (int)first_query;
     rows.end = (int)(first_query + Q);
     rows.first = (int)first_key;
@@ -69,7 +78,7 @@ inline rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_
 
 // The first and the last token the query at a token may see, the ends of the sequence not yet cut
 // off: a token of the sequence between them is seen where the mask lets it through.
-inline int first_seen(rows_of_head rows, int token)
+INLINE int first_seen(rows_of_head rows, int token)
 {
 #if LOCAL
     return (rows.causal ? token / rows.window * rows.window : token) - rows.window;
@@ -78,11 +87,37 @@ inline int first_seen(rows_of_head rows, int token)
 #endif
 }
 
-inline int last_seen(rows_of_head rows, int token)
+INLINE int last_seen(rows_of_head rows, int token)
 {
 #if LOCAL
     return rows.causal ? token : token + rows.window;
 #else
     return rows.keys - 1;
+#endif
+}
+
+// Four numbers of a row of E that begins at element row, from column e on; zeros after its end.
+// Built with -D WIDTH=4 where all such rows are aligned (common.cl), else with 1.
+INLINE float4 load_four(__global const storage *p, size_t row, int e, int E)
+{
+#if defined(WIDTH) && WIDTH == 4
+    return e < E ? load_wide_storage(p, row + e) : (float4)(0.0f);
+#else
+    return (float4)(e < E ? load_storage(p, row + e) : 0.0f,
+                    e + 1 < E ? load_storage(p, row + e + 1) : 0.0f,
+                    e + 2 < E ? load_storage(p, row + e + 2) : 0.0f,
+                    e + 3 < E ? load_storage(p, row + e + 3) : 0.0f);
+#endif
+}
+
+INLINE void store_four(__global storage *p, size_t row, int e, int E, float4 x)
+{
+#if defined(WIDTH) && WIDTH == 4
+    if (e < E) store_wide_storage(p, row + e, x);
+#else
+    if (e < E) store_storage(p, row + e, x.x);
+    if (e + 1 < E) store_storage(p, row + e + 1, x.y);
+    if (e + 2 < E) store_storage(p, row + e + 2, x.z);
+    if (e + 3 < E) store_storage(p, row + e + 3, x.w);
 #endif
 }

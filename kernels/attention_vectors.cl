@@ -37,32 +37,32 @@ typedef struct {
 } query_tile;
 
 // 2^x for x <= 0, within 1e-7; 0 below 2^-126, NaN for NaN.
-inline float16 power_of_two(float16 x)
+INLINE float16 power_of_two(float16 x)
 {
-    const float16 n = rint(x < -126.0f ? (float16)(-126.0f) : x), f = x - n;
-    float16 p = 0.00015353362f;
-    p = p * f + 0.0013398875f;
-    p = p * f + 0.00961843692f;
-    p = p * f + 0.0555033237f;
-    p = p * f + 0.240226477f;
-    p = p * f + 0.693147182f;
-    p = p * f + 1.0f;
-    return x < -126.0f ? (float16)(0.0f) : p * as_float16((convert_int16(n) + 127) << 23);
+    const int16 tiny = x < -126.0f;
+    const float16 n = rint(select(x, -126.0f, tiny)), f = x - n;
+    float16 p = mad((float16)(0.00015353362f), f, 0.0013398875f);
+    p = mad(p, f, 0.00961843692f);
+    p = mad(p, f, 0.0555033237f);
+    p = mad(p, f, 0.240226477f);
+    p = mad(p, f, 0.693147182f);
+    p = mad(p, f, 1.0f);
+    return select(p * as_float16((convert_int16(n) + 127) << 23), 0.0f, tiny);
 }
 
 #if STORAGE == 0
-inline float16 load_vector(__global const float *p, size_t i) { return vload16(0, p + i); }
+INLINE float16 load_vector(__global const float *p, size_t i) { return vload16(0, p + i); }
 #elif STORAGE == 1
-inline float16 load_vector(__global const half *p, size_t i) { return vload_half16(0, p + i); }
+INLINE float16 load_vector(__global const half *p, size_t i) { return vload_half16(0, p + i); }
 #else
-inline float16 load_vector(__global const ushort *p, size_t i)
+INLINE float16 load_vector(__global const ushort *p, size_t i)
 {
     return as_float16(convert_uint16(vload16(0, p + i)) << 16);
 }
 #endif
 
 // A row times a factor, as floats; the columns E … width - 1 are 0.
-inline void stage_row(float *to, __global const storage *from, size_t start, size_t E, size_t width,
+INLINE void stage_row(float *to, __global const storage *from, size_t start, size_t E, size_t width,
                       float factor)
 {
     size_t e = 0;
@@ -70,15 +70,15 @@ inline void stage_row(float *to, __global const storage *from, size_t start, siz
     for (; e < width; e++) to[e] = e < E ? load_storage(from, start + e) * factor : 0.0f;
 }
 
-inline bool is_finite(const float *row, size_t width)
+INLINE bool is_finite(const float *row, size_t width)
 {
-    float8 odd = 0.0f;
-    for (size_t e = 0; e < width; e += 8) odd += vload8(0, row + e) * 0.0f;
+    float8 odd = 0.0f; // stays it unless something is infinite or NaN
+    for (size_t e = 0; e < width; e += 8) odd = mad(vload8(0, row + e), 0.0f, odd);
     return all(odd == 0.0f);
 }
 
 // The queries of a tile, lanes fastest; those that are not there are 0.
-inline void stage_queries(query_tile *tile, __global const storage *q, rows_of_head rows, int token,
+INLINE void stage_queries(query_tile *tile, __global const storage *q, rows_of_head rows, int token,
                           size_t E, size_t width, __global const float *scores)
 {
     const float scale = LOG2_E / sqrt((float)E);
@@ -98,7 +98,7 @@ inline void stage_queries(query_tile *tile, __global const storage *q, rows_of_h
 }
 
 // One more key and value; the null key comes from nowhere and is seen by all.
-inline void stage_key(key_tile *tile, __global const storage *kv, size_t key, size_t value, size_t E,
+INLINE void stage_key(key_tile *tile, __global const storage *kv, size_t key, size_t value, size_t E,
                       size_t width, float key_factor, float value_factor, int token)
 {
     float *values = tile->values + tile->count * width;
@@ -108,9 +108,11 @@ inline void stage_key(key_tile *tile, __global const storage *kv, size_t key, si
     tile->tokens[tile->count++] = token;
 }
 
-// Scores of four keys at a time; after the last, up to three that nobody reads.
-inline void multiply_keys(key_tile *tile, const query_tile *queries, size_t E, size_t width)
+// Scores of four keys at a time; zeros make the number of keys a multiple of it.
+INLINE void multiply_keys(key_tile *tile, const query_tile *queries, size_t E, size_t width)
 {
+    const size_t used = tile->count * width, filled = (tile->count + 3) / 4 * 4 * width;
+    for (size_t n = used; n < filled; n++) tile->keys[n] = 0.0f;
     for (int j = 0; j < tile->count; j += 4) {
         const float *key = tile->keys + j * width;
         float16 s[8];
@@ -119,8 +121,8 @@ inline void multiply_keys(key_tile *tile, const query_tile *queries, size_t E, s
             const float16 a = vload16(2 * e, queries->queries);
             const float16 b = vload16(2 * e + 1, queries->queries);
             for (int i = 0; i < 4; i++) {
-                s[2 * i] += a * key[i * width + e];
-                s[2 * i + 1] += b * key[i * width + e];
+                s[2 * i] = mad(a, key[i * width + e], s[2 * i]);
+                s[2 * i + 1] = mad(b, key[i * width + e], s[2 * i + 1]);
             }
         }
         for (int i = 0; i < 8; i++) tile->weights[2 * j + i] = s[i];
@@ -128,7 +130,7 @@ inline void multiply_keys(key_tile *tile, const query_tile *queries, size_t E, s
 }
 
 // Scores a query must not see become -infinity; true where there are none such.
-inline bool hide_keys(key_tile *tile, const query_tile *queries)
+INLINE bool hide_keys(key_tile *tile, const query_tile *queries)
 {
     if (!LOCAL) return true;
     const int last = tile->count - 1;
@@ -136,23 +138,23 @@ inline bool hide_keys(key_tile *tile, const query_tile *queries)
     for (int j = 0; j < tile->count; j++)
         for (int v = 0; v < 2; v++) {
             const int16 token = tile->tokens[j];
-            const int16 seen = token >= queries->low[v] && token <= queries->high[v];
-            tile->weights[2 * j + v] = seen ? tile->weights[2 * j + v] : -INFINITY;
+            const int16 seen = (token >= queries->low[v]) & (token <= queries->high[v]);
+            tile->weights[2 * j + v] = select(-INFINITY, tile->weights[2 * j + v], seen);
         }
     return false;
 }
 
 // Scores to weights; factor is what the sums so far are worth beside them.
-inline void weigh(key_tile *tile, query_tile *queries, float16 *factor)
+INLINE void weigh(key_tile *tile, query_tile *queries, float16 *factor)
 {
     for (int v = 0; v < 2; v++) {
         const float16 old = queries->best[v];
         float16 best = old, sum = 0.0f;
         for (int j = 0; j < tile->count; j++) {
             const float16 s = tile->weights[2 * j + v];
-            best = s > best ? s : best;
+            best = select(best, s, s > best);
         }
-        const float16 base = best == -INFINITY ? (float16)(0.0f) : best;
+        const float16 base = select(best, 0.0f, best == -INFINITY);
         for (int j = 0; j < tile->count; j++) {
             const float16 weight = power_of_two(tile->weights[2 * j + v] - base);
             tile->weights[2 * j + v] = weight;
@@ -160,14 +162,14 @@ inline void weigh(key_tile *tile, query_tile *queries, float16 *factor)
         }
         factor[v] = power_of_two(old - base);
         queries->best[v] = best;
-        queries->sum[v] = queries->sum[v] * factor[v] + sum;
+        queries->sum[v] = mad(queries->sum[v], factor[v], sum);
     }
 }
 
-// out = out · factor + weights · values, COLUMNS columns at a time. exact leaves keys of weight 0
-// out: what is not seen may be infinite.
-inline void add_values(const key_tile *tile, query_tile *queries, const float16 *factor,
-                       size_t width, bool exact)
+// out = out · factor + weights · values, COLUMNS columns at a time. exact, -1 or 0: leave out keys
+// of weight 0, for what is not seen may be infinite.
+INLINE void add_values(const key_tile *tile, query_tile *queries, const float16 *factor,
+                       size_t width, int exact)
 {
     for (size_t e = 0; e < width; e += COLUMNS) {
         float16 sum[2 * COLUMNS];
@@ -176,18 +178,17 @@ inline void add_values(const key_tile *tile, query_tile *queries, const float16 
         for (int j = 0; j < tile->count; j++) {
             const float *value = tile->values + j * width + e;
             const float16 a = tile->weights[2 * j], b = tile->weights[2 * j + 1];
+            const int16 skip_a = exact & (a == 0.0f), skip_b = exact & (b == 0.0f);
             for (int c = 0; c < COLUMNS; c++) {
-                const float16 more_a = sum[2 * c] + a * value[c];
-                const float16 more_b = sum[2 * c + 1] + b * value[c];
-                sum[2 * c] = exact && a == 0.0f ? sum[2 * c] : more_a;
-                sum[2 * c + 1] = exact && b == 0.0f ? sum[2 * c + 1] : more_b;
+                sum[2 * c] = select(mad(a, value[c], sum[2 * c]), sum[2 * c], skip_a);
+                sum[2 * c + 1] = select(mad(b, value[c], sum[2 * c + 1]), sum[2 * c + 1], skip_b);
             }
         }
         for (int c = 0; c < 2 * COLUMNS; c++) vstore16(sum[c], 2 * e + c, queries->out);
     }
 }
 
-inline void store_queries(const query_tile *tile, __global storage *y, size_t y_offset,
+INLINE void store_queries(const query_tile *tile, __global storage *y, size_t y_offset,
                           __global float *lse, rows_of_head rows, int token, size_t E)
 {
     for (int lane = 0; lane < ROWS; lane++) {
@@ -204,7 +205,7 @@ inline void store_queries(const query_tile *tile, __global storage *y, size_t y_
 }
 
 // Keys of a tile: fewer where heads are wide; there is room for the null key beside them.
-inline int keys_of_a_tile(size_t width)
+INLINE int keys_of_a_tile(size_t width)
 {
     return min(KEYS, (int)(FLOATS / width)) / 4 * 4 - 4;
 }
@@ -244,9 +245,9 @@ __kernel void attention_vectors(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(
         const bool all_seen = hide_keys(&tile, &queries);
         weigh(&tile, &queries, factor);
         if (all_seen || tile.finite)
-            add_values(&tile, &queries, factor, width, false);
+            add_values(&tile, &queries, factor, width, 0);
         else
-            add_values(&tile, &queries, factor, width, true);
+            add_values(&tile, &queries, factor, width, -1);
         tile.count = 0;
         tile.finite = true;
     }

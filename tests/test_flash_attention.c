@@ -298,10 +298,9 @@ START_TEST(bad_calls_are_refused)
 }
 END_TEST
 
-int main(void)
+static TCase *make_case(const char *name)
 {
-    Suite *suite = suite_create("flash_attention");
-    TCase *tests = tcase_create("forward");
+    TCase *tests = tcase_create(name);
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, all_keys_are_averaged, 0, SHAPES);
     tcase_add_loop_test(tests, sixteen_bits_are_storage, 0, 4);
@@ -309,6 +308,15 @@ int main(void)
     tcase_add_test(tests, equal_calls_give_equal_bits);
     tcase_add_loop_test(tests, large_scores_do_not_overflow, 0, 2);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
-    suite_add_tcase(suite, tests);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("flash_attention");
+    TCase *tiles = make_case("GPU kernels");
+    use_gpu_kernels(tiles);
+    suite_add_tcase(suite, make_case("own kernels"));
+    suite_add_tcase(suite, tiles);
     return run_device_suite(suite);
 }

@@ -318,10 +318,9 @@ START_TEST(bad_calls_are_refused)
 }
 END_TEST
 
-int main(void)
+static TCase *make_case(const char *name)
 {
-    Suite *suite = suite_create("local_attention");
-    TCase *tests = tcase_create("forward");
+    TCase *tests = tcase_create(name);
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, near_tokens_are_averaged, 0, 2 * SHAPES);
     tcase_add_loop_test(tests, sixteen_bits_are_storage, 0, 4);
@@ -331,6 +330,15 @@ int main(void)
     tcase_add_test(tests, equal_calls_give_equal_bits);
     tcase_add_test(tests, work_is_counted);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
-    suite_add_tcase(suite, tests);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("local_attention");
+    TCase *tiles = make_case("GPU kernels");
+    use_gpu_kernels(tiles);
+    suite_add_tcase(suite, make_case("own kernels"));
+    suite_add_tcase(suite, tiles);
     return run_device_suite(suite);
 }

@@ -11,6 +11,7 @@
     X(common) \
     X(activation) \
     X(attention) \
+    X(attention_tiles) \
     X(attention_vectors) \
     X(coor_descent) \
     X(coor_descent_backward) \
@@ -30,6 +31,7 @@
 
 #define KERNEL_LIST(X) \
     X(ADD, activation, add) \
+    X(ATTENTION_TILES, attention_tiles, attention_tiles) \
     X(ATTENTION_VECTORS, attention_vectors, attention_vectors) \
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
@@ -76,6 +78,7 @@
     X(TOPK_WRITE, topk, topk_write)
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
+    X(attention_tiles, attention) \
     X(attention_vectors, attention)
 /* clang-format on */
 

@@ -77,6 +77,21 @@ int run_forked_device_suite(Suite *suite)
     return WEXITSTATUS(outcome) == EXIT_SUCCESS ? run(suite, CK_FORK) : WEXITSTATUS(outcome);
 }
 
+static void gpu_kernels(void)
+{
+    setenv("COLT5_KERNELS", "gpu", 1);
+}
+
+static void own_kernels(void)
+{
+    unsetenv("COLT5_KERNELS");
+}
+
+void use_gpu_kernels(TCase *tests)
+{
+    tcase_add_unchecked_fixture(tests, gpu_kernels, own_kernels);
+}
+
 bool tiny(void)
 {
     const char *value = getenv("COLT5_TEST_TINY");

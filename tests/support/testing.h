@@ -31,6 +31,9 @@ int run_host_suite(Suite *suite); /* fork mode, no device */
  * tests of what OpenCL and this library read from the environment. */
 int run_forked_device_suite(Suite *suite);
 
+/* The tests of this case run GPU-shaped kernels, whatever the device (COLT5_KERNELS). */
+void use_gpu_kernels(TCase *tests);
+
 /* True under a slow checker (COLT5_TEST_TINY=1): sizes should stay at 32 tokens or fewer. */
 bool tiny(void);
 
