@@ -12,7 +12,7 @@
 /* … those of B this many (64 MB): more columns than that are made one part after the other … */
 #define PACKED_B ((size_t)16 << 20)
 /* … and a longer K is cut to parts of about this: a panel of B then stays in the second level. */
-#define DEPTH ((size_t)1024)
+#define DEPTH ((size_t)512)
 /* Panels of A that a work-item multiplies with one panel of B. */
 #define BLOCK ((size_t)8)
 
