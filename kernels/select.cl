@@ -84,13 +84,14 @@ inline void fill_bins(const scope *row, threshold t, __local uint *bins)
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
-// Finds the digit in whose bin the need ends, counting from the top. sums[0] carries the news.
+// Finds the digit in whose bin the need ends, counting from the top.
 inline threshold narrow(threshold t, uint bits, uint copies, __local const uint *bins,
                         __local uint2 *sums)
 {
     const uint item = get_local_id(0), items = get_local_size(0), count = 1u << bits;
     const uint each = (count + items - 1) / items, top = count - min(count, item * each);
     const uint low = top - min(top, each);
+    __local uint *news = (__local uint *)sums; // from the work-item that finds it
     uint mine = 0;
     for (uint i = low * copies; i < top * copies; i++) mine += bins[i];
     uint2 all;
@@ -103,12 +104,13 @@ inline threshold narrow(threshold t, uint bits, uint copies, __local const uint 
             in_bin = 0;
             for (uint copy = 0; copy < copies; copy++) in_bin += bins[bin * copies + copy];
         }
-        sums[0] = (uint2)(bin, t.need - before);
+        news[0] = bin;
+        news[1] = t.need - before;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    const uint2 found = sums[0];
+    const uint digit = news[0], need = news[1];
     barrier(CLK_LOCAL_MEM_FENCE);
-    return (threshold){t.digits << bits | found.x, t.known + 1, found.y};
+    return (threshold){t.digits << bits | digit, t.known + 1, need};
 }
 
 // Two bits an element in `words`: the word of those above the threshold, then that of its equals.

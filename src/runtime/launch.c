@@ -142,7 +142,9 @@ bool device_is_cpu(const colt5_context *ctx)
     const char *kernels = getenv("COLT5_KERNELS");
     if (kernels && !strcmp(kernels, "cpu")) return true;
     if (kernels && !strcmp(kernels, "gpu")) return false;
-    return ctx->info.kind == COLT5_DEVICE_CPU;
+    /* llvmpipe runs a kernel as a shader: its vectors go across work-items, and it ends the loops
+     * of a work-item after 65535 turns, whatever is left of them. */
+    return ctx->info.kind == COLT5_DEVICE_CPU && !strstr(ctx->info.name, "llvmpipe");
 }
 
 size_t vector_width_of(const colt5_context *ctx, colt5_type type, size_t row,
