@@ -34,28 +34,35 @@
 #define R_LANES   (TILE / 4)                    // work-items along rows, where these are contiguous
 #define LINE_STEP (ITEMS / R_LANES)
 
-// Four elements at once, as they lie in memory; i and the buffer's address are multiples of four
-// elements.
+// Four elements at once, as they lie in memory (two words for 16-bit types: half the registers); i
+// and the buffer's address are multiples of four elements.
 #if STORAGE == 0
 typedef float4 storage4;
 inline float4 floats_of(float4 x) { return x; }
 inline float4 storage_of(float4 x) { return x; }
 #elif STORAGE == 1
-typedef ushort4 storage4;
-inline float4 floats_of(ushort4 x) { return vload_half4(0, (const half *)&x); }
-inline ushort4 storage_of(float4 x)
+typedef uint2 storage4;
+inline float4 floats_of(uint2 x) { return vload_half4(0, (const half *)&x); }
+inline uint2 storage_of(float4 x)
 {
-    ushort4 bits;
+    uint2 bits;
     vstore_half4_rte(x, 0, (half *)&bits);
     return bits;
 }
 #else
-typedef ushort4 storage4;
-inline float4 floats_of(ushort4 x) { return as_float4(convert_uint4(x) << 16); }
-inline ushort4 storage_of(float4 x)
+typedef uint2 storage4;
+inline float4 floats_of(uint2 x)
 {
-    return (ushort4)(float_to_bf16(x.x), float_to_bf16(x.y), float_to_bf16(x.z),
-                     float_to_bf16(x.w));
+#ifdef __ENDIAN_LITTLE__
+    return as_float4((uint4)(x.x << 16, x.x & 0xFFFF0000u, x.y << 16, x.y & 0xFFFF0000u));
+#else
+    return as_float4(convert_uint4(as_ushort4(x)) << 16);
+#endif
+}
+inline uint2 storage_of(float4 x)
+{
+    return as_uint2((ushort4)(float_to_bf16(x.x), float_to_bf16(x.y), float_to_bf16(x.z),
+                              float_to_bf16(x.w)));
 }
 #endif
 

@@ -7,7 +7,7 @@
 #include "runtime/context.h"
 #include "runtime/workspace.h"
 
-static const char *const backends[] = {"tiled", "packed", "cblas", "clblast"};
+static const char *const backends[] = {"tiled", "packed", "cblas", "clblast", "small-tiles"};
 #define BACKENDS ((int)(sizeof(backends) / sizeof(backends[0])))
 
 struct sizes {
@@ -233,18 +233,21 @@ START_TEST(large_products_come_in_parts)
 }
 END_TEST
 
-/* The tiled kernel's larger tiles, which a CPU is never given of itself. */
-START_TEST(large_tiles_multiply_as_small_ones)
+/* The tiled kernel's larger tiles and K in parts, which a CPU is never given of itself. */
+START_TEST(large_tiles_and_parts_multiply_as_well)
 {
     const struct {
         struct sizes sizes;
         colt5_type type;
-        unsigned tile, transposes, extras;
-    } cases[] = {{{140, 132, 36}, COLT5_F32, 1, 2, 127},
-                 {{67, 66, 17}, COLT5_BF16, 2, 1, 127 - INDEX}};
+        unsigned tile, parts, transposes, extras;
+    } cases[] = {{{140, 132, 36}, COLT5_F32, 1, 1, 2, 127},
+                 {{67, 66, 17}, COLT5_BF16, 2, 1, 1, 127 - INDEX},
+                 {{33, 31, 100}, COLT5_BF16, 3, 3, 2, 127},
+                 {{36, 28, 65}, COLT5_F32, 3, 5, 1, 0}};
     struct problem p = make_problem(cases[_i].sizes, cases[_i].type, cases[_i].type,
                                     cases[_i].transposes, cases[_i].extras, false);
     p.on_device.tile = cases[_i].tile;
+    p.on_device.parts = cases[_i].parts;
     ck_assert(solve(&p, "tiled"));
     assert_norm(&p.c, p.want, forward_bound(cases[_i].type));
     free_problem(&p);
@@ -406,7 +409,7 @@ int main(void)
     tcase_add_loop_test(tests, every_type_is_multiplied_as_float, 0, 6 * BACKENDS);
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
-    tcase_add_loop_test(tests, large_tiles_multiply_as_small_ones, 0, 2);
+    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 4);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);
     tcase_add_test(tests, nothing_to_make_is_nothing_to_do);

@@ -31,6 +31,8 @@ struct gemm_backend {
 
 /* Our own kernel, register tiles over local memory: every type, every device. */
 extern const struct gemm_backend gemm_tiled;
+/* The same in its smallest size, when all else fails. */
+extern const struct gemm_backend gemm_small_tiles;
 /* Our own kernel for CPUs, packed panels: every type. */
 extern const struct gemm_backend gemm_packed;
 /* CLBlast: float32, devices of every vendor that it is tuned for. */

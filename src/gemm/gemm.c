@@ -13,7 +13,7 @@
 #include "runtime/launch.h"
 
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
-#define BACKENDS 4
+#define BACKENDS 4          /* at most, in an order */
 
 enum verdict { UNTRIED, WORKS, FAILED };
 
@@ -33,12 +33,12 @@ static const struct gemm_backend *const on_nvidia[] = {&gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif
-                                                       NULL};
+                                                       &gemm_small_tiles, NULL};
 static const struct gemm_backend *const on_gpu[] = {
 #ifdef HAVE_CLBLAST
     &gemm_clblast,
 #endif
-    &gemm_tiled, NULL};
+    &gemm_tiled, &gemm_small_tiles, NULL};
 static const struct gemm_backend *const on_cpu[] = {&gemm_packed,
 #ifdef HAVE_CBLAS
                                                     &gemm_cblas,

@@ -41,7 +41,8 @@ struct gemm {
     size_t scatter_rows, c_rows;
 
     const struct gemm *like; /* only of a self-test: the product whose kernel it tries out */
-    unsigned tile;           /* only of tests: which tile of the tiled kernel, from 1; 0: chosen */
+    /* Only of tests: which tile of the tiled kernel, from 1, and the parts of K; 0: it chooses. */
+    unsigned tile, parts;
 };
 
 /* Runs the product; an empty C is nothing to do. Takes scratch of the running workspace call, or

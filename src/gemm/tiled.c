@@ -9,7 +9,8 @@ static const struct tile {
     size_t edge, item;
 } tiles[] = {{128, 8}, {64, 8}, {32, 4}};
 
-#define DEPTH 16 /* as in the kernel */
+#define DEPTH         16  /* as in the kernel */
+#define SMALLEST_PART 256 /* k of a part of K */
 
 static size_t items_of(struct tile tile)
 {
@@ -27,16 +28,28 @@ static bool fits(const colt5_context *ctx, struct tile tile)
     return items_of(tile) <= ctx->info.largest_group && local <= ctx->info.local_memory;
 }
 
-/* The largest tile that fits the device and still gives every compute unit two work-groups. */
+/* Parts that K is cut to so that every compute unit has two work-groups, each with enough to do
+ * that writing and adding the parts costs little. */
+static size_t parts_of(const colt5_context *ctx, const struct gemm *product, struct tile tile)
+{
+    const size_t groups = tiles_of(product->M, tile) * tiles_of(product->N, tile);
+    const size_t wanted = 2 * (size_t)ctx->info.compute_units / groups;
+    const size_t most = product->K / SMALLEST_PART;
+    const size_t parts = wanted < most ? wanted : most;
+    return parts > 1 && !device_is_cpu(ctx) ? parts : 1;
+}
+
+/* The largest tile that fits the device and, with K in parts, leaves few compute units idle. */
 static size_t choose_tile(const colt5_context *ctx, const struct gemm *product)
 {
-    if (product->like) return choose_tile(ctx, product->like);
     if (product->tile) return product->tile - 1;
+    if (product->like) return choose_tile(ctx, product->like);
     const size_t last = sizeof(tiles) / sizeof(tiles[0]) - 1;
     if (device_is_cpu(ctx)) return last; /* the others only take longer to build there */
     for (size_t i = 0; i < last; i++) {
-        const size_t groups = tiles_of(product->M, tiles[i]) * tiles_of(product->N, tiles[i]);
-        if (fits(ctx, tiles[i]) && groups >= 2 * (size_t)ctx->info.compute_units) return i;
+        const size_t groups = tiles_of(product->M, tiles[i]) * tiles_of(product->N, tiles[i]) *
+                              parts_of(ctx, product, tiles[i]);
+        if (fits(ctx, tiles[i]) && 2 * groups >= 3 * (size_t)ctx->info.compute_units) return i;
     }
     return last;
 }
@@ -56,19 +69,28 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
     return fits(ctx, tiles[sizeof(tiles) / sizeof(tiles[0]) - 1]);
 }
 
+/* As many parts as a test asks for; a self-test takes two where its product takes several. */
+static size_t choose_parts(const colt5_context *ctx, const struct gemm *product, struct tile tile)
+{
+    if (product->parts) return product->parts;
+    if (product->like) return choose_parts(ctx, product->like, tile) > 1 ? 2 : 1;
+    return parts_of(ctx, product, tile);
+}
+
 static unsigned variant(const colt5_context *ctx, const struct gemm *product)
 {
     unsigned number = (unsigned)choose_tile(ctx, product);
+    const bool in_parts = choose_parts(ctx, product, tiles[number]) > 1;
     number = 3 * number + product->a->type;
-    number = 2 * number + (product->c->type == COLT5_F32);
+    number = 3 * number + (in_parts ? 2 : product->c->type == COLT5_F32);
     number = 2 * number + product->transpose_a;
     number = 2 * number + product->transpose_b;
     return 2 * number + reads_vectors(product);
 }
 
-static colt5_status run(colt5_context *ctx, const struct gemm *product)
+static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product, struct tile tile,
+                                 size_t parts, size_t part)
 {
-    const struct tile tile = tiles[choose_tile(ctx, product)];
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
@@ -80,15 +102,69 @@ static colt5_status run(colt5_context *ctx, const struct gemm *product)
         {NULL, 0},
     };
     const size_t groups = tiles_of(product->M, tile) * tiles_of(product->N, tile);
-    return launch(ctx, KERNEL_TILED_GEMM, defines, GROUPS(groups, 1, 1, items_of(tile)),
+    return launch(ctx, KERNEL_TILED_GEMM, defines, GROUPS(groups, parts, 1, items_of(tile)),
                   ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->c),
                        TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
                        TENSOR(product->index), TENSOR(product->scatter), INT((int)product->M),
-                       INT((int)product->N), INT((int)product->K), INT((int)product->K),
+                       INT((int)product->N), INT((int)product->K), INT((int)part),
                        INT((int)product->index_rows), INT((int)product->a_rows),
                        INT((int)product->scatter_rows), INT((int)product->c_rows),
                        FLOAT(gemm_alpha(product)), INT(product->gelu)));
 }
 
+/* The parts' bare sums, then all of them added and finished. */
+static colt5_status run_in_parts(colt5_context *ctx, const struct gemm *product, struct tile tile,
+                                 size_t parts)
+{
+    const size_t slabs = (product->K + DEPTH - 1) / DEPTH;
+    const size_t part = (slabs + parts - 1) / parts * DEPTH;
+    const struct workspace_mark mark = workspace_mark(ctx);
+    parts = (product->K + part - 1) / part;
+    colt5_tensor sums;
+    colt5_status status =
+        scratch(ctx, COLT5_F32, 3, (size_t[]){parts, product->M, product->N}, &sums);
+    struct gemm bare = *product;
+    bare.c = &sums;
+    bare.alpha = 1;
+    bare.bias = bare.row_scale = bare.residual = bare.scatter = NULL;
+    bare.gelu = false;
+    if (status == COLT5_OK) status = launch_tiles(ctx, &bare, tile, parts, part);
+    if (status == COLT5_OK) status = gemm_epilogue(ctx, product, &sums, parts);
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+static colt5_status run(colt5_context *ctx, const struct gemm *product)
+{
+    const struct tile tile = tiles[choose_tile(ctx, product)];
+    const size_t parts = choose_parts(ctx, product, tile);
+    return parts > 1 ? run_in_parts(ctx, product, tile, parts)
+                     : launch_tiles(ctx, product, tile, 1, product->K);
+}
+
+/* Only the smallest tiles, for a device that does not take the others whatever it says of itself.
+ */
+static struct gemm smallest(const struct gemm *product)
+{
+    struct gemm small = *product;
+    small.tile = sizeof(tiles) / sizeof(tiles[0]);
+    small.parts = 1;
+    return small;
+}
+
+static unsigned small_variant(const colt5_context *ctx, const struct gemm *product)
+{
+    const struct gemm small = smallest(product);
+    return variant(ctx, &small);
+}
+
+static colt5_status run_small(colt5_context *ctx, const struct gemm *product)
+{
+    const struct gemm small = smallest(product);
+    return run(ctx, &small);
+}
+
+const struct gemm_backend gemm_small_tiles = {
+    .name = "small-tiles", .can = can, .variant = small_variant, .run = run_small, .fuses = true};
 const struct gemm_backend gemm_tiled = {
     .name = "tiled", .can = can, .variant = variant, .run = run, .fuses = true};
