@@ -122,7 +122,7 @@ OP(sinkhorn, colt5_sinkhorn_forward(ctx, &t[0], NULL,
                                     &(colt5_sinkhorn_options){
                                         .temperature = 0.7f, .n_iters = 8, .seed = c->bench->seed},
                                     &t[1], &t[2], NULL))
-OP(token_mask, colt5_token_mask(ctx, &t[0], 256, &t[1]))
+OP(token_mask, colt5_token_mask(ctx, &t[0], NULL, 256, &t[1]))
 OP(topk, colt5_topk_forward(ctx, &t[0], NULL, NULL, &t[1], &t[2], &t[3], NULL, NULL))
 
 static const struct op ops[] = {

@@ -32,6 +32,7 @@ typedef ushort storage;
 #define OUT_I32(x)    __global int *restrict x##_buffer, const ulong x##_offset
 #define IN_U8(x)      __global const uchar *restrict x##_buffer, const ulong x##_offset
 #define OUT_U8(x)     __global uchar *restrict x##_buffer, const ulong x##_offset
+#define INOUT_U8(x)   __global uchar *x##_buffer, const ulong x##_offset
 
 // Element i of a tensor of floats, ints or bytes, as it lies in memory.
 #define at(x, i)      x##_buffer[x##_offset + (i)]

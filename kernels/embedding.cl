@@ -22,8 +22,12 @@ __kernel void embedding_forward(IN_IDS(ids), IN(weight), OUT(y), ulong rows, ulo
 }
 
 // One work-item a token. can_be 0: padding is beyond what the ids can hold.
-__kernel void token_mask(IN_IDS(ids), OUT_U8(mask), ulong padding, int can_be, ulong rows)
+// given and mask may be one tensor.
+__kernel void token_mask(IN_IDS(ids), INOUT_U8(given), INOUT_U8(mask), ulong padding, int can_be,
+                         ulong rows)
 {
     const size_t row = get_global_id(0);
-    if (row < rows) at(mask, row) = !can_be || at(ids, row) != (id_type)padding;
+    if (row >= rows) return;
+    const bool token = !can_be || at(ids, row) != (id_type)padding;
+    at(mask, row) = token && valid(given, row);
 }

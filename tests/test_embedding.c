@@ -65,7 +65,7 @@ START_TEST(token_mask_marks_padding)
     double want[2 * 31];
     struct device_tensor di = upload_ids(ids, wide, 2, 31);
     struct device_tensor dm = poisoned_tensor(COLT5_U8, 2, 31);
-    ck_assert_ok(colt5_token_mask(ctx, &di.t, padding, &dm.t));
+    ck_assert_ok(colt5_token_mask(ctx, &di.t, NULL, padding, &dm.t));
     reference_token_mask(ids, padding, want, 2 * 31);
     assert_equal(&dm, want);
     assert_unchanged(&di);
@@ -109,9 +109,9 @@ START_TEST(bad_calls_are_refused)
     ck_assert_msg(got == c->expected, "%s: %s", c->what, colt5_message(ctx));
     ck_assert_msg(!strncmp(colt5_message(ctx), "embedding: ", 11), "%s", colt5_message(ctx));
     if (c->float_ids || c->flat_ids)
-        ck_assert_status(colt5_token_mask(ctx, &ti, 0, &dm.t), c->expected);
-    ck_assert_status(colt5_token_mask(ctx, &di.t, 0, &dy.t), COLT5_ERROR_TYPE);
-    ck_assert_status(colt5_token_mask(ctx, &di.t, 0, NULL), COLT5_ERROR_ARGUMENT);
+        ck_assert_status(colt5_token_mask(ctx, &ti, NULL, 0, &dm.t), c->expected);
+    ck_assert_status(colt5_token_mask(ctx, &di.t, NULL, 0, &dy.t), COLT5_ERROR_TYPE);
+    ck_assert_status(colt5_token_mask(ctx, &di.t, NULL, 0, NULL), COLT5_ERROR_ARGUMENT);
     assert_untouched(&dy);
     assert_untouched(&dm);
     ck_assert_ok(colt5_embedding_forward(ctx, &di.t, &dw.t, &dy.t));

@@ -66,15 +66,15 @@ static void run_case(const char *name, colt5_type type, bool inject, colt5_route
     if (golden_has(name, "mask.npy")) mask = golden_tensor(name, "mask.npy", COLT5_U8);
     const colt5_config *config = colt5_layer_config(layer);
     struct device_tensor y = poisoned_tensor(type, x.t.dims[0], x.t.dims[1], config->dim);
-    ck_assert_ok(colt5_layer_forward(
-        ctx, layer,
-        &(colt5_forward){.struct_size = sizeof(colt5_forward),
-                         .x = &x.t,
-                         .mask = mask.t.buffer ? &mask.t : NULL,
-                         .y = &y.t,
-                         .seed = (uint64_t)golden_number(name, "case.json", "seed", 0),
-                         .routes = routes,
-                         .chosen = chosen}));
+    const colt5_forward forward = {.struct_size = sizeof(colt5_forward),
+                                   .x = &x.t,
+                                   .mask = mask.t.buffer ? &mask.t : NULL,
+                                   .y = &y.t,
+                                   .seed = (uint64_t)golden_number(name, "case.json", "seed", 0),
+                                   .routes = routes,
+                                   .chosen = chosen};
+    const colt5_status status = colt5_layer_forward(ctx, layer, &forward);
+    ck_assert_msg(status == COLT5_OK, "%s: %s", name, colt5_message(ctx));
     compare(name, &y, bound_of(name, config, type));
     assert_unchanged(&x);
     release(&x), release(&y), release(&mask);

@@ -99,8 +99,8 @@ typedef struct colt5_forward {
 /**
  * y = layer(x). Enqueues and returns; colt5_context_finish waits.
  *
- * Text models take their mask from the ids (256 is padding) when mask is NULL. What stands in
- * masked rows of y is unspecified.
+ * In text models padding (id 256) is masked whatever the mask says. What stands in masked rows of
+ * y is unspecified.
  *
  * Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE, COLT5_ERROR_ARGUMENT, COLT5_ERROR_MEMORY (the
  * scratch needed and the device's memory, before any kernel has run): y untouched.

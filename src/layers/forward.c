@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The door to a layer's forward: checks, the plan, and the kinds. */
+#include <stdlib.h>
+
 #include "layers/pass.h"
 #include "layers/routes.h"
 #include "runtime/check.h"
@@ -90,10 +92,18 @@ static colt5_status checked_run(colt5_context *ctx, void *call)
     return run(ctx, call);
 }
 
+/* COLT5_CHUNK sets the tokens of a chunk, to see what cutting does on an input that fits. */
+static size_t chunk_tokens(const colt5_context *ctx)
+{
+    const char *wanted = getenv("COLT5_CHUNK");
+    const unsigned long tokens = wanted ? strtoul(wanted, NULL, 10) : 0;
+    if (tokens > 0) return tokens;
+    return device_is_cpu(ctx) ? CHUNK_CPU : CHUNK_GPU;
+}
+
 static struct pass start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward)
 {
-    return (struct pass){
-        .layer = layer, .forward = forward, .chunk = device_is_cpu(ctx) ? CHUNK_CPU : CHUNK_GPU};
+    return (struct pass){.layer = layer, .forward = forward, .chunk = chunk_tokens(ctx)};
 }
 
 colt5_status colt5_layer_forward(colt5_context *ctx, const colt5_layer *layer,

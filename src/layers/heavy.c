@@ -118,7 +118,9 @@ static colt5_status attend(struct pass *pass, const struct heavy_attention *heav
     TRY(SCRATCH(pass, tokens->type, &queries, c.samples, c.tokens, heavy->H, heavy->E));
     TRY(SCRATCH(pass, tokens->type, &normed, c.samples, c.tokens, D));
     TRY(colt5_rms_norm_forward(ctx, &some, &heavy->gamma->tensor, &normed, NULL));
-    TRY(colt5_linear_forward(ctx, &normed, &heavy->to_q->tensor, NULL, &queries));
+    const colt5_tensor normed_rows = rows_of(&normed, D);
+    const colt5_tensor query_rows = rows_of(&queries, heavy->H * heavy->E);
+    TRY(colt5_linear_forward(ctx, &normed_rows, &heavy->to_q->tensor, NULL, &query_rows));
     if (!q->all) {
         const colt5_tensor index = RESHAPED(&q->index, B, Q);
         positions = chunk_of(&index, c);
@@ -141,7 +143,7 @@ static colt5_status attend(struct pass *pass, const struct heavy_attention *heav
                                         .q_scores =
                                             heavy->multiply_queries && scores ? &some_scores : NULL,
                                         .kv_scores = context->scores ? &kv_scores : NULL,
-                                        .multiply_keys = heavy->multiply_keys},
+                                        .multiply_keys = heavy->multiply_keys && context->scores},
         values, NULL));
 out:
     workspace_rewind(ctx, mark);
@@ -157,20 +159,23 @@ static colt5_status put_back(struct pass *pass, const struct heavy_attention *he
 {
     colt5_context *ctx = pass->ctx;
     const colt5_tensor *weight = &heavy->to_out->tensor, *scores = routed_scores(q);
+    const colt5_tensor value_rows = rows_of(values, heavy->H * heavy->E);
+    const size_t B = y->dims[0], D = y->dims[2], Q = q->K;
     if (q->all) {
         const colt5_tensor some_y = chunk_of(y, c),
-                           some_residual = chunk_of(residual ? residual : y, c);
-        const colt5_linear_options options = {.residual = residual ? &some_residual : NULL};
-        return colt5_linear_forward(ctx, values, weight, &options, &some_y);
+                           some_base = chunk_of(residual ? residual : y, c);
+        const colt5_tensor y_rows = rows_of(&some_y, D), base_rows = rows_of(&some_base, D);
+        const colt5_linear_options options = {.residual = residual ? &base_rows : NULL};
+        return colt5_linear_forward(ctx, &value_rows, weight, &options, &y_rows);
     }
-    const size_t B = y->dims[0], Q = q->K;
     const colt5_tensor index = RESHAPED(&q->index, B, Q);
     const colt5_tensor rows = scores ? RESHAPED(scores, B, Q) : index;
     const struct workspace_mark mark = workspace_mark(ctx);
     colt5_tensor out;
     colt5_status status;
-    TRY(SCRATCH(pass, y->type, &out, B, Q, y->dims[2]));
-    TRY(colt5_linear_forward(ctx, values, weight, NULL, &out));
+    TRY(SCRATCH(pass, y->type, &out, B, Q, D));
+    const colt5_tensor out_rows = rows_of(&out, D);
+    TRY(colt5_linear_forward(ctx, &value_rows, weight, NULL, &out_rows));
     TRY(colt5_scatter_fill(ctx, &out, &index, scores ? &rows : NULL,
                            q->repeated ? COLT5_INDEX_REPEATED : COLT5_INDEX_UNIQUE,
                            null_q ? &null_q->tensor : NULL, residual, y));

@@ -50,7 +50,8 @@ static colt5_status chunk_forward(struct pass *pass, const struct local_attentio
     TRY(SCRATCH(pass, x->type, &normed, keys.samples, keys.tokens, D));
     TRY(colt5_layer_norm_forward(ctx, &some_x, &local->norm_weight->tensor,
                                  &local->norm_bias->tensor, &normed, NULL, NULL));
-    TRY(colt5_linear_forward(ctx, &normed, &local->to_qkv->tensor, NULL, &qkv));
+    const colt5_tensor normed_rows = rows_of(&normed, D), qkv_rows = rows_of(&qkv, 3 * H * E);
+    TRY(colt5_linear_forward(ctx, &normed_rows, &local->to_qkv->tensor, NULL, &qkv_rows));
     TRY(rotate(pass, local, &qkv, keys.n));
     if (pass->mask) mask = slice(pass->mask, queries.b, queries.samples);
     TRY(colt5_local_attention_forward(
@@ -58,8 +59,11 @@ static colt5_status chunk_forward(struct pass *pass, const struct local_attentio
         &(colt5_local_attention_options){
             .window = local->window, .length = N, .first_key = keys.n, .first_query = queries.n},
         &values, NULL));
-    TRY(colt5_linear_forward(ctx, &values, &local->to_out->tensor,
-                             &(colt5_linear_options){.residual = residual}, y));
+    const colt5_tensor value_rows = rows_of(&values, H * E), y_rows = rows_of(y, D);
+    const colt5_tensor residual_rows = rows_of(residual ? residual : y, D);
+    TRY(colt5_linear_forward(ctx, &value_rows, &local->to_out->tensor,
+                             &(colt5_linear_options){.residual = residual ? &residual_rows : NULL},
+                             &y_rows));
 out:
     workspace_rewind(ctx, mark);
     return status;

@@ -40,6 +40,11 @@ colt5_tensor reshaped(const colt5_tensor *tensor, int rank, const size_t *dims)
     return colt5_tensor_wrap(tensor->buffer, tensor->offset, tensor->type, rank, dims);
 }
 
+colt5_tensor rows_of(const colt5_tensor *tensor, size_t columns)
+{
+    return RESHAPED(tensor, colt5_tensor_count(tensor) / columns, columns);
+}
+
 colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count)
 {
     colt5_tensor part = *tensor;

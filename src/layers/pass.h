@@ -37,6 +37,9 @@ colt5_tensor reshaped(const colt5_tensor *tensor, int rank, const size_t *dims);
     reshaped(tensor, (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),                      \
              (size_t[]){__VA_ARGS__})
 
+/* As rows of so many columns: [count / columns][columns]. */
+colt5_tensor rows_of(const colt5_tensor *tensor, size_t columns);
+
 /* count entries of dim 0 from first on. */
 colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count);
 

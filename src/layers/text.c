@@ -16,11 +16,9 @@ colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt
     colt5_tensor x, mask;
     colt5_status status;
 
-    if (!pass->mask) {
-        TRY(SCRATCH(pass, COLT5_U8, &mask, ids->dims[0], ids->dims[1]));
-        TRY(colt5_token_mask(ctx, ids, PADDING, &mask));
-        pass->mask = &mask;
-    }
+    TRY(SCRATCH(pass, COLT5_U8, &mask, ids->dims[0], ids->dims[1]));
+    TRY(colt5_token_mask(ctx, ids, pass->mask, PADDING, &mask));
+    pass->mask = &mask;
     TRY(scratch(ctx, y->type, y->rank, y->dims, &x));
     TRY(colt5_embedding_forward(ctx, ids, &text->token_emb->tensor, &x));
     TRY(local_forward(pass, &text->embed_attn, &x, &x, y));

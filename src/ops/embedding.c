@@ -35,17 +35,22 @@ colt5_status colt5_embedding_forward(colt5_context *ctx, const colt5_tensor *ids
                   ARGS(TENSOR(ids), TENSOR(weight), TENSOR(y), SIZE(B * N), SIZE(V), SIZE(D)));
 }
 
-colt5_status colt5_token_mask(colt5_context *ctx, const colt5_tensor *ids, int64_t padding,
-                              const colt5_tensor *mask)
+colt5_status colt5_token_mask(colt5_context *ctx, const colt5_tensor *ids,
+                              const colt5_tensor *given, int64_t padding, const colt5_tensor *mask)
 {
     CHECK(check_ids(ctx, "token_mask", ids));
     const size_t B = ids->dims[0], N = ids->dims[1];
     REQUIRE_TYPE(ctx, "token_mask", mask, COLT5_U8);
     REQUIRE_SHAPE(ctx, "token_mask", mask, B, N);
     REQUIRE_APART(ctx, "token_mask", ids, mask);
+    if (given) {
+        REQUIRE_TYPE(ctx, "token_mask", given, COLT5_U8);
+        REQUIRE_SHAPE(ctx, "token_mask", given, B, N);
+    }
 
     const bool can_be = ids->type == COLT5_I64 || (padding >= INT32_MIN && padding <= INT32_MAX);
     return launch(ctx, KERNEL_TOKEN_MASK, DEFINES(DEFINE("WIDTH", 1), LONG_IDS(ids)),
                   GRID(B * N, 1, 1),
-                  ARGS(TENSOR(ids), TENSOR(mask), SIZE((size_t)padding), INT(can_be), SIZE(B * N)));
+                  ARGS(TENSOR(ids), TENSOR(given), TENSOR(mask), SIZE((size_t)padding), INT(can_be),
+                       SIZE(B * N)));
 }

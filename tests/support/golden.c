@@ -38,19 +38,21 @@ char (*golden_cases(size_t *count))[GOLDEN_NAME]
     char(*names)[GOLDEN_NAME] = malloc(512 * sizeof(*names));
     *count = 0;
     DIR *folder = opendir(root());
-    ck_assert_msg(folder && names, "%s cannot be listed", root());
-    for (struct dirent *entry; (entry = readdir(folder));) {
+    if (!folder || !names) {
+        fprintf(stderr, "%s cannot be listed\n", root());
+        exit(EXIT_FAILURE);
+    }
+    for (struct dirent *entry; *count < 512 && (entry = readdir(folder));) {
         colt5_config config;
         if (strlen(entry->d_name) >= GOLDEN_NAME || !golden_has(entry->d_name, "config.json"))
             continue;
         const colt5_status status = colt5_config_read(golden_path(entry->d_name, ""), &config);
         if (status !=
             COLT5_OK) { /* a kind that is not built yet may be passed over, nothing else */
-            ck_assert_msg(strstr(colt5_message(NULL), "which is no layer") != NULL, "%s: %s",
-                          entry->d_name, colt5_message(NULL));
-            continue;
+            if (strstr(colt5_message(NULL), "which is no layer")) continue;
+            fprintf(stderr, "%s: %s\n", entry->d_name, colt5_message(NULL));
+            exit(EXIT_FAILURE);
         }
-        ck_assert_uint_lt(*count, 512);
         strcpy(names[(*count)++], entry->d_name);
     }
     closedir(folder);

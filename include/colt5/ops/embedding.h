@@ -39,14 +39,15 @@ colt5_status colt5_embedding_backward(colt5_context *ctx, const colt5_tensor *id
                                       const colt5_tensor *dy, const colt5_tensor *dweight);
 
 /**
- * mask[b,n] = 1 where ids[b,n] is not padding, else 0.
+ * mask[b,n] = 1 where ids[b,n] is not padding and given[b,n] is nonzero, else 0.
  *
- * ids   [in]   i32|i64  [B][N]
- * mask  [out]  u8       [B][N]
+ * ids    [in]   i32|i64  [B][N]
+ * given  [in]   u8       [B][N]  NULL: every token counts
+ * mask   [out]  u8       [B][N]  may be given
  */
 COLT5_API
-colt5_status colt5_token_mask(colt5_context *ctx, const colt5_tensor *ids, int64_t padding,
-                              const colt5_tensor *mask);
+colt5_status colt5_token_mask(colt5_context *ctx, const colt5_tensor *ids,
+                              const colt5_tensor *given, int64_t padding, const colt5_tensor *mask);
 
 #ifdef __cplusplus
 }
