@@ -44,9 +44,6 @@ typedef ushort storage;
 // A mask that is absent lets everything through.
 #define valid(mask, i) (!present(mask) || at(mask, i) != 0)
 
-// From element i of a mask on, as a pointer; 0 where the mask is absent.
-#define mask_at(mask, i) (present(mask) ? &at(mask, i) : 0)
-
 // The row of this work-item in a ROW_GRID (launch.h); it may lie past the last.
 inline size_t grid_row(void)
 {
@@ -204,74 +201,6 @@ inline float group_max(float value, __local float *scratch)
     const float largest = scratch[0];
     barrier(CLK_LOCAL_MEM_FENCE);
     return largest;
-}
-
-// Two sums at once, in a fixed order, with two barriers in all: for loops that wait on each sum. The
-// group's size is a power of two, scratch holds 32 more than it.
-inline float2 group_sum_pair(float2 value, __local float2 *scratch)
-{
-    const size_t i = get_local_id(0), items = get_local_size(0);
-    const size_t width = min(items, (size_t)32);
-    __local float2 *partial = scratch + items;
-    scratch[i] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    if (i < width) {
-        for (size_t j = i + width; j < items; j += width) value += scratch[j];
-        partial[i] = value;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float2 sum = partial[0];
-    for (size_t j = 1; j < width; j++) sum += partial[j];
-    return sum;
-}
-
-// Eight floats at a time, the last time fewer: the first count of x (any count from 1 on), those
-// beyond it -infinity, and so are masked ones; mask may be 0.
-inline float8 load8_valid(__global const float *x, __global const uchar *mask, size_t count)
-{
-    if (count >= 8) {
-        const float8 v = vload8(0, x);
-        return mask ? select((float8)-INFINITY, v, convert_int8(vload8(0, mask)) != 0) : v;
-    }
-    float v[8];
-    for (size_t i = 0; i < 8; i++) v[i] = i < count && (!mask || mask[i]) ? x[i] : -INFINITY;
-    return vload8(0, v);
-}
-
-inline void store8(__global float *x, float8 value, size_t count)
-{
-    if (count >= 8) {
-        vstore8(value, 0, x);
-        return;
-    }
-    float v[8];
-    vstore8(value, 0, v);
-    for (size_t i = 0; i < count; i++) x[i] = v[i];
-}
-
-// Through an array: Oclgrind's check of uninitialised values falls over the shuffles that sums of
-// a vector's elements become.
-inline float sum8(float8 value)
-{
-    float v[8];
-    vstore8(value, 0, v);
-    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
-}
-
-inline float max8(float8 value)
-{
-    float v[8];
-    vstore8(value, 0, v);
-    return fmax(fmax(fmax(v[0], v[1]), fmax(v[2], v[3])),
-                fmax(fmax(v[4], v[5]), fmax(v[6], v[7])));
-}
-
-// Adds to a sum and keeps what rounding took from it (Kahan).
-inline void accumulate8(float8 *sum, float8 *lost, float8 value)
-{
-    const float8 wanted = value - *lost, next = *sum + wanted;
-    *lost = (next - *sum) - wanted;
-    *sum = next;
 }
 
 // Random numbers, as SPEC has them: Philox4x32-10 (Salmon et al., 2011), a pure function of key and

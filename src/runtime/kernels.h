@@ -16,7 +16,9 @@
     X(coor_descent) \
     X(coor_descent_backward) \
     X(embedding) \
+    X(eights) \
     X(gather) \
+    X(gumbel) \
     X(norm) \
     X(gemm_epilogue) \
     X(packed_gemm) \
@@ -26,6 +28,8 @@
     X(scatter) \
     X(score) \
     X(select) \
+    X(sinkhorn) \
+    X(sinkhorn_backward) \
     X(tiled_gemm) \
     X(topk)
 
@@ -69,6 +73,15 @@
     X(SELECT_HISTOGRAM, select, select_histogram) \
     X(SELECT_ROW, select, select_row) \
     X(SELECT_WRITE, select, select_write) \
+    X(SINKHORN_CHOOSE, sinkhorn, sinkhorn_choose) \
+    X(SINKHORN_COLLECT, sinkhorn_backward, sinkhorn_collect) \
+    X(SINKHORN_DIRECT, sinkhorn_backward, sinkhorn_direct) \
+    X(SINKHORN_END_BACKWARD, sinkhorn_backward, sinkhorn_end_backward) \
+    X(SINKHORN_SLOTS, sinkhorn, sinkhorn_slots) \
+    X(SINKHORN_SLOTS_BACKWARD, sinkhorn_backward, sinkhorn_slots_backward) \
+    X(SINKHORN_START, sinkhorn, sinkhorn_start) \
+    X(SINKHORN_TOKENS, sinkhorn, sinkhorn_tokens) \
+    X(SINKHORN_TOKENS_BACKWARD, sinkhorn_backward, sinkhorn_tokens_backward) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
     X(TOPK_GATE_GRADIENT, topk, topk_gate_gradient) \
@@ -76,10 +89,15 @@
     X(TOPK_SORT, topk, topk_sort) \
     X(TOPK_VALUE_GRADIENT, topk, topk_value_gradient) \
     X(TOPK_WRITE, topk, topk_write)
+
 /* Files that begin with one more file, after common.cl: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_tiles, attention) \
-    X(attention_vectors, attention)
+    X(attention_vectors, attention) \
+    X(coor_descent, eights) \
+    X(coor_descent_backward, eights) \
+    X(sinkhorn, gumbel) \
+    X(sinkhorn_backward, gumbel)
 /* clang-format on */
 
 enum kernel_file {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <colt5/ops/coor_descent.h>
+#include <colt5/ops/sinkhorn.h>
 
 /* activation.c */
 void reference_gelu_forward(const double *x, double *y, size_t count);
@@ -134,5 +135,14 @@ void reference_topk_gate_gradient(const double *x, const uint8_t *mask, const in
                                   const double *dvalues, const double *dscores,
                                   const double *dgates, double *dg, size_t B, size_t R, size_t N,
                                   size_t K);
+
+/* sinkhorn.c: plan [B][R][K][N] is exp(M), 0 at masked tokens. */
+void reference_sinkhorn(const double *s, const uint8_t *mask, const colt5_sinkhorn_options *options,
+                        double *plan, double *index, double *scores, size_t B, size_t R, size_t N,
+                        size_t K);
+void reference_sinkhorn_backward(const double *s, const uint8_t *mask,
+                                 const colt5_sinkhorn_options *options, const double *index,
+                                 const double *dscores, double *ds, size_t B, size_t R, size_t N,
+                                 size_t K);
 
 #endif
