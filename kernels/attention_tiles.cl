@@ -32,6 +32,8 @@
 #define KEY_FLOATS  (KEYS * ROW > QUERIES * WEIGHTS ? KEYS * ROW : QUERIES * WEIGHTS)
 #define NULL_KEY    (-1)
 
+// Arrays read as float4 must begin where one may.
+#define FOURS      __attribute__((aligned(16)))
 #define FOUR(p, i) (*(__local float4 *)((p) + (i)))
 
 // Where a work-item stands: eight rows by four columns are neighbours.
@@ -180,9 +182,10 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_tiles(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores),
                 int multiply, OUT(y), OUT_F32(lse), ATTENTION_SIZES)
 {
-    __local float queries[QUERIES * ROW], values[KEYS * HEAD], of_items[QUERIES * TX];
-    __local float keys_or_weights[KEY_FLOATS]; // the keys are done with when the weights come
-    __local int there[KEYS], odd[2];           // odd of this tile and of the next
+    __local float queries[QUERIES * ROW] FOURS, values[KEYS * HEAD] FOURS;
+    __local float of_items[QUERIES * TX] FOURS;
+    __local float keys_or_weights[KEY_FLOATS] FOURS; // keys are done with when the weights come
+    __local int there[KEYS], odd[2];                 // odd of this tile and of the next
 
     const int item = get_local_id(0), ty = item_y(item), tx = item_x(item);
     const size_t h = get_group_id(1), b = get_group_id(2);
