@@ -120,6 +120,8 @@ struct session {
  * on SIGINT and SIGTERM stop the library between two launches (COLT5_CANCELLED).
  */
 int open_session(struct session *session);
+/* Part of it, for commands that open none. */
+void handle_signals(void);
 void close_session(struct session *session);
 /* True once a signal asked to stop: nothing more should be written. Says so, once. */
 bool interrupted(void);

@@ -9,5 +9,6 @@ int info_command(int count, char **arguments);
 int init_command(int count, char **arguments);
 int routes_command(int count, char **arguments);
 int bench_command(int count, char **arguments);
+int doctor_command(int count, char **arguments);
 
 #endif

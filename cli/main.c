@@ -15,6 +15,7 @@ const struct command commands[] = {
      routes_command},
     {"bench", "[CONFIG.json | MODEL]…", "how long calls take, and what share of the device that is",
      bench_command},
+    {"doctor", "", "what a bug report needs, and the cure for what is wrong", doctor_command},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -68,7 +68,8 @@ static const struct {
 
 int complain_status(const colt5_context *ctx, colt5_status status)
 {
-    if (status == COLT5_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
+    /* A driver that is building when the signal comes may fail in a way of its own. */
+    if (interrupted()) return EXIT_INTERRUPTED;
     const char *text = colt5_message(ctx);
     complain("%s", *text ? text : colt5_status_text(status));
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)

@@ -34,7 +34,7 @@ static int on_cancel(void *user)
 static void on_log(void *user, const char *text)
 {
     (void)user;
-    note("%s", text);
+    if (!asked_to_stop) note("%s", text);
 }
 
 /* Of kernels the library says how many there were; how many there will be nobody knows. */
@@ -50,7 +50,7 @@ static void on_progress(void *user, const char *what, size_t done, size_t total)
 }
 
 /* A full disk or quota is an error of the call that writes, not the end of the process. */
-static void handle_signals(void)
+void handle_signals(void)
 {
     struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
     sigemptyset(&stop.sa_mask);

@@ -2,11 +2,12 @@
 # Checks for what libcolt5 is built on.
 
 AC_DEFUN([COLT5_CHECK_OPENCL], [
-  PKG_CHECK_MODULES([OPENCL], [OpenCL], [], [
+  PKG_CHECK_MODULES([OPENCL], [OpenCL], [AC_SUBST([OPENCL_REQUIRES], [OpenCL])], [
     AC_CHECK_HEADER([CL/cl.h], [], [AC_MSG_ERROR([CL/cl.h not found: install opencl-headers])])
     AC_CHECK_LIB([OpenCL], [clGetPlatformIDs], [OPENCL_LIBS=-lOpenCL],
       [AC_MSG_ERROR([no OpenCL loader found: install ocl-icd-opencl-dev])])
     AC_SUBST([OPENCL_LIBS])
+    AC_SUBST([OPENCL_PLAIN_LIBS], ["$OPENCL_LIBS"])
   ])
 ])
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2034 # sourced
 # Sourced by the other scripts: Debian's and Ubuntu's names of what they need.
 
 BUILD_PACKAGES="build-essential autoconf automake libtool pkg-config ocl-icd-opencl-dev

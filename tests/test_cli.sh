@@ -1,0 +1,224 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The program colt5: every command, the exit codes of colt5(1), and that a call that fails leaves
+# nothing behind. Wants srcdir (make check sets it); runs ./colt5.
+set -u
+srcdir=${srcdir:-.}
+colt5=$PWD/colt5
+golden=$srcdir/tests/golden
+block=$golden/transformer_block_plain
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+checks=0
+failures=0
+
+if [ "${COLT5_TEST_TINY:-}" = 1 ]; then
+    echo "too slow under a checker"
+    exit 77
+fi
+if ! "$colt5" devices >/dev/null 2>"$work/err"; then
+    cat "$work/err"
+    [ "${COLT5_TEST_REQUIRE_DEVICE:-}" = 1 ] && exit 1
+    exit 77
+fi
+
+wrong() {
+    echo "test_cli.sh:F: $1"
+    failures=$((failures + 1))
+}
+
+# check CODE PATTERN COMMAND…: the exit code, and a line of its output or its messages.
+check() {
+    want=$1 pattern=$2
+    shift 2
+    checks=$((checks + 1))
+    "$@" >"$work/out" 2>"$work/err"
+    code=$?
+    if [ $code != "$want" ]; then
+        wrong "exit code $code, not $want: $*"
+        cat "$work/err"
+    elif ! cat "$work/out" "$work/err" | grep -qE -e "$pattern"; then
+        wrong "no line like \"$pattern\": $*"
+        cat "$work/out" "$work/err"
+    fi
+    # Messages are "colt5: …", on stderr alone.
+    if [ "$want" != 0 ] && ! grep -q '^colt5: ' "$work/err"; then
+        wrong "no message: $*"
+    fi
+}
+
+there() {
+    for file; do
+        checks=$((checks + 1))
+        [ -s "$file" ] || wrong "$file is missing or empty"
+    done
+}
+
+# The folder $work/kept holds what the list says and no more: no partial and no temporary file.
+kept() {
+    checks=$((checks + 1))
+    have=$(cd "$work/kept" && find . -type f | sort | tr '\n' ' ')
+    [ "$have" = "$*${*:+ }" ] || wrong "left behind: $have, not: $*"
+}
+
+# The last output is JSON, and a question about it, in Python, is answered with yes.
+json() {
+    command -v python3 >/dev/null || return 0
+    checks=$((checks + 1))
+    python3 -c "import json; d = json.load(open('$work/out')); assert $1" 2>"$work/err" || {
+        wrong "JSON: $1"
+        tail -n 3 "$work/err"
+    }
+}
+mkdir "$work/kept"
+cd "$work" || exit 99
+case $srcdir in /*) ;; *) golden=$OLDPWD/$golden block=$OLDPWD/$block srcdir=$OLDPWD/$srcdir ;; esac
+
+# ---- help and usage ----
+check 0 'bench' "$colt5" --help
+check 0 'colt5 [0-9]' "$colt5" --version
+for command in devices run info init routes bench doctor; do
+    check 0 '--device SELECTOR' "$colt5" $command --help
+    check 2 'no option --nothing' "$colt5" $command --nothing
+    check 2 'wants SELECTOR' "$colt5" $command --device
+    check 2 'not plain' "$colt5" $command --progress=loud
+done
+"$colt5" >/dev/null 2>&1
+[ $? = 2 ] || wrong "no command is not exit code 2"
+check 2 'no command nothing' "$colt5" nothing
+check 2 'wants MODEL' "$colt5" run
+check 2 'wants either' "$colt5" run "$block"
+check 2 'one operand too many' "$colt5" info "$block" "$block"
+check 2 'not f32, f16 or bf16' "$colt5" info "$block" --dtype f64
+check 2 'a whole number of 1 or more' "$colt5" info "$block" --seq 0
+check 2 'not md.csv.json' "$colt5" bench --format xml
+check 2 'no option -x' "$colt5" info -x
+
+# ---- devices and doctor ----
+check 0 'is the default' "$colt5" devices
+check 0 '' "$colt5" devices --json
+json 'len(d) >= 1 and all(k in d[0] for k in ("id", "name", "memory", "driver", "default"))'
+check 3 'is none of those there are' "$colt5" devices --device "no such device"
+for command in "devices" "info $block" "bench"; do
+    # shellcheck disable=SC2086 # several words
+    check 3 'no OpenCL driver was found' env OCL_ICD_VENDORS=/nonexistent "$colt5" $command
+done
+check 0 'problems:' "$colt5" doctor
+check 0 '' "$colt5" doctor --json
+json 'any("passed" in v["self_test"] for i in d["drivers"] for v in i.get("devices", []))'
+OCL_ICD_VENDORS=/nonexistent "$colt5" doctor >"$work/out" 2>&1
+[ $? = 3 ] || wrong "doctor without a driver is not exit code 3"
+
+# ---- init and info ----
+check 0 'kept/model/model.safetensors' "$colt5" init "$srcdir/examples/text_encoder.json" --seed 1 \
+    --output kept/model
+kept ./model/config.json ./model/model.safetensors
+"$colt5" init "$srcdir/examples/text_encoder.json" --seed 1 --output again >/dev/null 2>&1
+cmp -s kept/model/model.safetensors again/model.safetensors || wrong "a seed gives other weights"
+check 0 'layers.1.conditional_ff.router +1024' "$colt5" info kept/model --seq 4096
+check 0 '' "$colt5" info kept/model --json --seq 4096 --batch 2
+json 'd["config"]["type"] == "text_encoder" and d["parameters"] > 0 and len(d["routers"]) == 6'
+check 2 'wants --output' "$colt5" init "$srcdir/examples/text_encoder.json"
+check 4 'nowhere.json' "$colt5" init nowhere.json --output kept/other
+echo '{"type": "feed_forward", "dim": 8, "num_heavy_tokens": 2, "nonsense": 1}' >bad.json
+check 4 'nonsense' "$colt5" init bad.json --output kept/other
+echo '{"type": "feed_forward", "dim": 8' >bad.json
+check 4 'bad.json' "$colt5" init bad.json --output kept/other
+echo '{"type": "feed_forward", "dim": 1048576, "num_heavy_tokens": 2}' >large.json
+check 6 'smaller|memory' "$colt5" init large.json --output kept/other
+kept ./model/config.json ./model/model.safetensors
+for config in "$srcdir"/examples/*.json; do
+    check 0 'model.safetensors' "$colt5" init "$config" --output example --dtype bf16
+    rm -rf example
+done
+
+# ---- run ----
+check 0 'relative error' "$colt5" run "$block" --input "$block/x.npy" --expect "$block/y.npy" \
+    --output y.npy --routes-output r.safetensors
+there y.npy r.safetensors
+check 0 'relative error 0 ' "$colt5" run "$block" --input "$block/x.npy" --routes r.safetensors \
+    --expect y.npy
+check 0 'relative error' "$colt5" run "$block" --input "$block/x.npy" --dtype bf16 \
+    --routes "$block/routes.safetensors" --expect "$block/y.npy"
+check 5 'differs' "$colt5" run "$block" --input "$block/x.npy" --expect "$block/x.npy"
+check 5 'relative error' "$colt5" run "$block" --input "$block/x.npy" --expect "$block/y.npy" \
+    --rtol 1e-12
+check 0 'p.npy' "$colt5" run "$block" --input "$block/x.npy" --pool mean --output p.npy
+check 4 'shape' "$colt5" run "$block" --input "$block/x.npy" --expect p.npy
+check 0 'm.npy' "$colt5" run "$golden/transformer_block_soft_mask" --output m.npy \
+    --input "$golden/transformer_block_soft_mask/x.npy" \
+    --mask "$golden/transformer_block_soft_mask/mask.npy"
+check 0 'relative error' "$colt5" run "$golden/text_encoder_plain" \
+    --input "$golden/text_encoder_plain/x.npy" --expect "$golden/text_encoder_plain/y.npy"
+head -c 3000 "$srcdir/tests/golden/golden_cases.py" >text.txt
+check 0 't.npy' "$colt5" run kept/model --text text.txt --output t.npy
+check 0 't2.npy' "$colt5" run kept/model --text text.txt --set num_heavy_ff_tokens=64 --output t2.npy
+cmp -s t.npy t2.npy && wrong "--set changes nothing"
+check 2 'num_heavy_tokens' "$colt5" run kept/model --text text.txt --set num_heavy_tokens=64
+check 2 'NAME=K' "$colt5" run kept/model --text text.txt --set num_heavy_ff_tokens=0
+check 2 'text models' "$colt5" run "$block" --text text.txt
+: >empty.txt
+rm -rf kept/*
+for file in nowhere.npy text.txt "$block/config.json"; do
+    check 4 "$(basename "$file")" "$colt5" run "$block" --input "$file" --output kept/y.npy
+done
+check 4 'rank|wide|dim' "$colt5" run "$block" --input p.npy --output kept/y.npy
+check 4 'empty' "$colt5" run again --text empty.txt --output kept/y.npy
+check 4 'nowhere' "$colt5" run nowhere --input "$block/x.npy" --output kept/y.npy
+check 4 'no router' "$colt5" run again --text text.txt --routes r.safetensors --output kept/y.npy
+check 4 'rank' "$colt5" run again --input "$block/x.npy" --output kept/y.npy
+mkdir cut
+cp again/config.json cut
+head -c 5000 again/model.safetensors >cut/model.safetensors
+check 4 'cut/model.safetensors' "$colt5" run cut --text text.txt --output kept/y.npy
+check 4 'nowhere/y.npy' "$colt5" run "$block" --input "$block/x.npy" --output nowhere/y.npy
+check 4 '/dev/full' "$colt5" run "$block" --input "$block/x.npy" --output /dev/full
+kept
+
+# ---- routes ----
+check 0 'feedforward' "$colt5" routes again --text text.txt --html r.html --png r.png
+there r.html r.png
+check 0 'main' grep '</main>' r.html
+check 0 '' "$colt5" routes again --text text.txt --json --set num_heavy_ff_tokens=64
+json 'd["tokens"] == 3000 and len(d["layers"][1]["feedforward"]["index"]) == 64'
+check 4 'reads no text' "$colt5" routes "$block" --text text.txt --html kept/r.html
+check 4 'nowhere.txt' "$colt5" routes again --text nowhere.txt --html kept/r.html
+check 2 'wants --text' "$colt5" routes again
+kept
+
+# ---- bench ----
+check 0 'tokens/s' "$colt5" bench again --text text.txt --repeat 2 --dense
+check 0 '"block",f32,strict,1,256,0,' "$colt5" bench --seq 256 --repeat 1 --format csv
+check 0 '' "$colt5" bench "$srcdir/examples/transformer_block.json" "$block" --seq 64 --repeat 2 \
+    --format json --dtype f16
+json 'len(d) == 2 and list(d[0]) == ["name", "dtype", "math", "batch", "seq", "backward",
+    "median_ms", "min_ms", "max_ms", "peak_bytes", "launches", "flop", "bytes"]'
+check 4 'nowhere' "$colt5" bench nowhere
+check 4 'bytes' "$colt5" bench again --text text.txt --seq 5000
+check 4 'standard output' sh -c "'$colt5' devices >/dev/full"
+
+# ---- interrupted: once the work has begun ----
+head -c 16384 /dev/zero | tr '\0' 'a' >long.txt
+checks=$((checks + 1))
+"$colt5" run again --text long.txt --set num_heavy_attn_tokens=16384 --progress json \
+    --output kept/y.npy --routes-output kept/r.safetensors >/dev/null 2>stopped.err &
+process=$!
+tries=0
+sleep 0.1
+until grep -q '"progress"' stopped.err || [ $tries = 300 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+kill -INT $process
+wait $process
+code=$?
+[ $code = 130 ] || { wrong "interrupted, but exit code $code"; cat stopped.err; }
+kept
+
+# ---- examples ----
+cd "$OLDPWD" || exit 99
+check 0 'y\[0\] begins with' ./examples/borrowed_context
+check 0 '^-?[0-9.]+( -?[0-9.]+){63}$' ./examples/encode "$work/again" "In the beginning was the Word"
+
+echo "100%: Checks: $checks, Failures: $failures, Errors: 0"
+[ $failures = 0 ]
