@@ -26,11 +26,14 @@
 #include <colt5/layer.h>
 #include <colt5/npy.h>
 #include <colt5/ops/activation.h>
+#include <colt5/ops/adamw.h>
 #include <colt5/ops/coor_descent.h>
+#include <colt5/ops/cross_entropy.h>
 #include <colt5/ops/cum_softmax.h>
 #include <colt5/ops/embedding.h>
 #include <colt5/ops/flash_attention.h>
 #include <colt5/ops/gather.h>
+#include <colt5/ops/gradient_norm.h>
 #include <colt5/ops/linear.h>
 #include <colt5/ops/local_attention.h>
 #include <colt5/ops/norm.h>

@@ -10,15 +10,18 @@
 #define KERNEL_FILE_LIST(X) \
     X(common) \
     X(activation) \
+    X(adamw) \
     X(attention) \
     X(attention_tiles) \
     X(attention_vectors) \
     X(coor_descent) \
     X(coor_descent_backward) \
+    X(cross_entropy) \
     X(embedding) \
     X(eights) \
     X(gather) \
     X(gumbel) \
+    X(gradient_norm) \
     X(norm) \
     X(gemm_epilogue) \
     X(packed_gemm) \
@@ -34,6 +37,7 @@
     X(topk)
 
 #define KERNEL_LIST(X) \
+    X(ADAMW, adamw, adamw) \
     X(ADD, activation, add) \
     X(ATTENTION_TILES, attention_tiles, attention_tiles) \
     X(ATTENTION_VECTORS, attention_vectors, attention_vectors) \
@@ -47,12 +51,17 @@
     X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
+    X(CROSS_ENTROPY_BACKWARD, cross_entropy, cross_entropy_backward) \
+    X(CROSS_ENTROPY_FORWARD, cross_entropy, cross_entropy_forward) \
+    X(CROSS_ENTROPY_MEAN, cross_entropy, cross_entropy_mean) \
     X(EMBEDDING_FORWARD, embedding, embedding_forward) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
     X(GELU_BACKWARD, activation, gelu_backward) \
     X(GELU_FORWARD, activation, gelu_forward) \
+    X(GRADIENT_NORM, gradient_norm, gradient_norm) \
+    X(GRADIENT_SCALE, gradient_norm, gradient_scale) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
     X(GEMM_EPILOGUE, gemm_epilogue, gemm_epilogue) \
     X(PACKED_GEMM, packed_gemm, packed_gemm) \
@@ -82,6 +91,7 @@
     X(SINKHORN_START, sinkhorn, sinkhorn_start) \
     X(SINKHORN_TOKENS, sinkhorn, sinkhorn_tokens) \
     X(SINKHORN_TOKENS_BACKWARD, sinkhorn_backward, sinkhorn_tokens_backward) \
+    X(SUM_SQUARES, gradient_norm, sum_squares) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
     X(TOPK_GATE_GRADIENT, topk, topk_gate_gradient) \

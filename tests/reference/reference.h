@@ -13,6 +13,14 @@
 /* activation.c */
 void reference_gelu_forward(const double *x, double *y, size_t count);
 void reference_gelu_backward(const double *x, const double *dy, double *dx, size_t count);
+/* adamw.c: one step in place. */
+struct reference_adamw {
+    double learning_rate, beta1, beta2, eps, decay;
+    size_t step;
+};
+void reference_adamw(const struct reference_adamw *options, const double *gradient, double *weight,
+                     double *m, double *v, size_t count);
+
 /* flash_attention.c: as the op's inputs; NULL where absent. */
 struct reference_flash_attention {
     size_t B, Q, M, H, E, R;
@@ -39,6 +47,12 @@ void reference_coor_descent_backward(const double *s, const uint8_t *mask,
                                      const colt5_coor_descent_options *options,
                                      const double *dscores, double *ds, double *dk, size_t B,
                                      size_t R, size_t N);
+
+/* cross_entropy.c: targets outside [0, V) are not counted; returns the mean. */
+double reference_cross_entropy_forward(const double *logits, const int *targets, double *losses,
+                                       double *lse, size_t rows, size_t V);
+void reference_cross_entropy_backward(const double *logits, const int *targets, double scale,
+                                      double *dlogits, size_t rows, size_t V);
 
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
