@@ -152,8 +152,8 @@ START_TEST(bad_configs_are_refused_by_name)
 {
     colt5_config c;
     const colt5_status status = read_text(bad[_i].text, &c);
-    ck_assert_msg(status == bad[_i].status || (status == COLT5_ERROR_CONFIG &&
-                                               bad[_i].status == COLT5_ERROR_FORMAT),
+    ck_assert_msg(status == bad[_i].status ||
+                      (status == COLT5_ERROR_CONFIG && bad[_i].status == COLT5_ERROR_FORMAT),
                   "%s: %s: %s", bad[_i].text, colt5_status_text(status), colt5_message(NULL));
     ck_assert_msg(strstr(colt5_message(NULL), bad[_i].names) != NULL, "%s does not name %s",
                   colt5_message(NULL), bad[_i].names);
