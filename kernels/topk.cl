@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The differentiable top-k: sorts the tokens that select has picked, and moves their gradients.
 //
-// x [rows][N] f32, R rows share a mask [N]; index [rows][K]. A token's key is its routing_order and
-// then, upside down, its position: keys differ, and larger is earlier. topk_sort sorts runs of them
-// in local memory, topk_merge joins pairs of runs until a row is one, topk_write takes the keys
-// apart again. Small beside the selection.
-
-#define POSITION_BITS 31
-#define LAST_POSITION 0x7FFFFFFFu
-
-
-inline ulong key_of(float x, bool is_valid, uint position)
-{
-    return routing_order(x, is_valid) << POSITION_BITS | (LAST_POSITION - position);
-}
+// x [rows][N] f32, R rows share a mask [N]; index [rows][K], absent: all N in their order. topk_sort
+// sorts runs of routing keys in local memory, topk_merge joins pairs of runs until a row is one,
+// topk_write takes the keys apart again. Small beside the selection.
 
 // GROUPS(rows · runs, 1, 1): `run` keys each, a power of two; `size` of them, a power of two too,
 // are sorted, the missing ones as 0, after all others.
@@ -23,10 +13,11 @@ __kernel void topk_sort(IN_F32(x), IN_U8(mask), IN_I32(index), __global ulong *k
 {
     const uint item = get_local_id(0), items = get_local_size(0);
     const size_t runs = (K + run - 1) / run, r = get_group_id(0) / runs;
-    const size_t first = get_group_id(0) % runs * run, count = min(run, K - first);
+    const size_t first = (get_group_id(0) - r * runs) * run, count = min(run, K - first);
     for (uint i = item; i < size; i += items) {
-        const size_t n = i < count ? at(index, r * K + first + i) : 0;
-        sorted[i] = i < count ? key_of(at(x, r * N + n), valid(mask, r / R * N + n), n) : 0;
+        const size_t k = first + i, n = i < count && present(index) ? at(index, r * K + k) : k;
+        sorted[i] =
+            i < count ? routing_key(at(x, r * N + n), valid(mask, r / R * N + n), n) : 0;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint block = 2; block <= size; block *= 2)
@@ -52,7 +43,7 @@ __kernel void topk_merge(__global const ulong *keys_buffer, const ulong keys_off
 {
     const size_t i = get_global_id(0);
     if (i >= count) return;
-    const size_t row = i / K * K, k = i % K, pair = k / (2 * run) * (2 * run);
+    const size_t row = i / K * K, k = i - row, pair = k / (2 * run) * (2 * run);
     const bool second = k - pair >= run;
     const size_t other = second ? pair : min(pair + run, (size_t)K);
     const ulong mine = at(keys, i);
@@ -75,11 +66,11 @@ __kernel void topk_write(IN_F32(x), __global const ulong *keys_buffer, const ulo
     const size_t i = get_global_id(0);
     if (i >= count) return;
     const ulong key = at(keys, i);
-    const uint n = LAST_POSITION - (uint)(key & LAST_POSITION);
+    const uint n = key_position(key);
     at(values, i) = at(x, i / K * N + n);
     at(index, i) = (int)n;
     if (present(scores)) at(scores, i) = at(g, i / K * N + n);
-    if (present(gates)) at(gates, i) = key >> 63;
+    if (present(gates)) at(gates, i) = key_is_valid(key);
 }
 
 // values = x · gate, scores = gate = g[index]: dg[index] = dvalues · x + dscores + dgates, of valid

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/topk.h>
+#include "ops/topk.h"
 
 #include "runtime/check.h"
 #include "runtime/launch.h"
@@ -91,12 +91,11 @@ static colt5_status check_picked(colt5_context *ctx, const char *op, const struc
 
 /* ---- forward ---- */
 
-/* Sorts the picked positions: *keys [B][R][K], largest first. */
-static colt5_status sort_keys(colt5_context *ctx, const struct topk *call,
-                              const colt5_tensor *picked, colt5_tensor *keys)
+colt5_status sort_routing_keys(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *mask,
+                               const colt5_tensor *picked, colt5_tensor *keys)
 {
-    const size_t K = call->K, rows = call->B * call->R, dims[] = {call->B, call->R, K};
-    const size_t runs = (K + RUN - 1) / RUN;
+    const size_t N = x->dims[2], K = picked ? picked->dims[2] : N, R = x->dims[1];
+    const size_t rows = x->dims[0] * R, dims[] = {x->dims[0], R, K}, runs = (K + RUN - 1) / RUN;
     size_t size = 1, group;
     while (size < K && size < RUN) size *= 2;
     colt5_tensor merged;
@@ -104,9 +103,8 @@ static colt5_status sort_keys(colt5_context *ctx, const struct topk *call,
     CHECK(group_size(ctx, KERNEL_TOPK_SORT, NO_DEFINES,
                      device_is_cpu(ctx) ? 1 : (size < 64 ? 64 : size / 2), &group));
     CHECK(launch(ctx, KERNEL_TOPK_SORT, NO_DEFINES, GROUPS(rows * runs, 1, 1, group),
-                 ARGS(TENSOR(call->x), TENSOR(call->mask), TENSOR(picked), TENSOR(keys),
-                      SIZE(call->R), SIZE(call->N), SIZE(K), SIZE(RUN), INT((int)size),
-                      LOCAL(size * sizeof(cl_ulong)))));
+                 ARGS(TENSOR(x), TENSOR(mask), TENSOR(picked), TENSOR(keys), SIZE(R), SIZE(N),
+                      SIZE(K), SIZE(RUN), INT((int)size), LOCAL(size * sizeof(cl_ulong)))));
     if (runs > 1) CHECK(scratch(ctx, COLT5_I64, 3, dims, &merged));
     for (size_t run = RUN; run < K; run *= 2) {
         CHECK(launch(ctx, KERNEL_TOPK_MERGE, NO_DEFINES, GRID(rows * K, 1, 1),
@@ -131,7 +129,7 @@ static colt5_status run_forward(colt5_context *ctx, void *argument)
     }
     CHECK(scratch(ctx, COLT5_I32, 3, call->index->dims, &picked));
     CHECK(colt5_select(ctx, call->x, call->mask, &picked));
-    CHECK(sort_keys(ctx, call, &picked, &keys));
+    CHECK(sort_routing_keys(ctx, call->x, call->mask, &picked, &keys));
     return launch(ctx, KERNEL_TOPK_WRITE, NO_DEFINES, GRID(count, 1, 1),
                   ARGS(TENSOR(call->x), TENSOR(&keys), TENSOR(solve ? &g : NULL),
                        TENSOR(call->values), TENSOR(call->index), TENSOR(call->scores),

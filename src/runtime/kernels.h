@@ -17,6 +17,7 @@
     X(coor_descent) \
     X(coor_descent_backward) \
     X(cross_entropy) \
+    X(cum_softmax) \
     X(embedding) \
     X(eights) \
     X(gather) \
@@ -54,6 +55,10 @@
     X(CROSS_ENTROPY_BACKWARD, cross_entropy, cross_entropy_backward) \
     X(CROSS_ENTROPY_FORWARD, cross_entropy, cross_entropy_forward) \
     X(CROSS_ENTROPY_MEAN, cross_entropy, cross_entropy_mean) \
+    X(CUM_SOFTMAX_BACKWARD, cum_softmax, cum_softmax_backward) \
+    X(CUM_SOFTMAX_PARTIALS, cum_softmax, cum_softmax_partials) \
+    X(CUM_SOFTMAX_PARTIALS_BACKWARD, cum_softmax, cum_softmax_partials_backward) \
+    X(CUM_SOFTMAX_SCORES, cum_softmax, cum_softmax_scores) \
     X(EMBEDDING_FORWARD, embedding, embedding_forward) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \

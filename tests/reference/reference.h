@@ -150,6 +150,13 @@ void reference_topk_gate_gradient(const double *x, const uint8_t *mask, const in
                                   const double *dgates, double *dg, size_t B, size_t R, size_t N,
                                   size_t K);
 
+/* cum_softmax.c */
+void reference_cum_softmax(const double *s, const uint8_t *mask, double temperature, double *scores,
+                           size_t B, size_t R, size_t N);
+void reference_cum_softmax_backward(const double *s, const uint8_t *mask, double temperature,
+                                    const double *dscores, double *ds, size_t B, size_t R,
+                                    size_t N);
+
 /* sinkhorn.c: plan [B][R][K][N] is exp(M), 0 at masked tokens. */
 void reference_sinkhorn(const double *s, const uint8_t *mask, const colt5_sinkhorn_options *options,
                         double *plan, double *index, double *scores, size_t B, size_t R, size_t N,
