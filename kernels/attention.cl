@@ -16,6 +16,8 @@
 #define LOG2_E 1.44269504088896340736f
 #define LN_2   0.693147180559945309417f
 
+#define NULL_KEY (-1) // the token that the null key stands for
+
 // Arrays of the caller's must stay in registers, and a plain inline function that a compiler finds
 // too large to inline is a function without a body.
 #define INLINE inline __attribute__((always_inline))

@@ -30,7 +30,6 @@
 #define ROW         (HEAD + 4)
 #define WEIGHTS     (KEYS + 4) // of a query in local memory
 #define KEY_FLOATS  (KEYS * ROW > QUERIES * WEIGHTS ? KEYS * ROW : QUERIES * WEIGHTS)
-#define NULL_KEY    (-1)
 
 // Arrays read as float4 must begin where one may.
 #define FOURS      __attribute__((aligned(16)))

@@ -6,12 +6,13 @@
 #include <stddef.h>
 
 /* clang-format off */
-/* common is the first: it is what a file begins with, unless the list below names one more. */
+/* common is the first: files begin with it, unless the list below names another. */
 #define KERNEL_FILE_LIST(X) \
     X(common) \
     X(activation) \
     X(adamw) \
     X(attention) \
+    X(attention_lanes) \
     X(attention_tiles) \
     X(attention_vectors) \
     X(coor_descent) \
@@ -105,10 +106,11 @@
     X(TOPK_VALUE_GRADIENT, topk, topk_value_gradient) \
     X(TOPK_WRITE, topk, topk_write)
 
-/* Files that begin with one more file, after common.cl: X(file, that one). */
+/* Files that begin with another one than common: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
+    X(attention_lanes, attention) \
     X(attention_tiles, attention) \
-    X(attention_vectors, attention) \
+    X(attention_vectors, attention_lanes) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
     X(sinkhorn, gumbel) \

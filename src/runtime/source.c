@@ -72,21 +72,24 @@ static colt5_status append_source(colt5_context *ctx, enum kernel_file file, str
                              : append_embedded(ctx, source, text);
 }
 
-/* What a file begins with besides common.cl; common.cl (0): nothing more. */
+/* What a file begins with: common (0), or a file that itself begins with another. */
 static const enum kernel_file preludes[KERNEL_FILE_COUNT] = {
 #define PRELUDE(file, prelude) [KERNEL_FILE_##file] = KERNEL_FILE_##prelude,
     KERNEL_PRELUDE_LIST(PRELUDE)
 #undef PRELUDE
 };
 
+static colt5_status append_whole(colt5_context *ctx, enum kernel_file file, struct text *text)
+{
+    colt5_status status = COLT5_OK;
+    if (file != KERNEL_FILE_common) status = append_whole(ctx, preludes[file], text);
+    return status == COLT5_OK ? append_source(ctx, file, text) : status;
+}
+
 colt5_status source_text(colt5_context *ctx, enum kernel_file file, char **text)
 {
     struct text whole = {NULL, 0, 0};
-    colt5_status status = append_source(ctx, KERNEL_FILE_common, &whole);
-    const enum kernel_file prelude = preludes[file];
-    if (status == COLT5_OK && prelude != KERNEL_FILE_common)
-        status = append_source(ctx, prelude, &whole);
-    if (status == COLT5_OK) status = append_source(ctx, file, &whole);
+    const colt5_status status = append_whole(ctx, file, &whole);
     if (status == COLT5_OK) {
         *text = whole.bytes;
         return COLT5_OK;
