@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "support/testing.h"
+#include "support/golden.h"
+
+#include <stdio.h>
 
 #include "ops/coor_descent.h"
+#include "runtime/context.h"
 
 /* ---- cases ---- */
 
@@ -180,8 +183,11 @@ static void run_both(const struct solver_case *c, enum solver_geometry geometry,
 {
     ck_assert_ok(coor_descent_forward_as(ctx, geometry, &t->s.t, mask_tensor(t), &c->options,
                                          &t->scores.t, &t->state.t));
+    const colt5_device_kind kind = ctx->info.kind;
+    if (geometry == SOLVER_ROWS) ctx->info.kind = COLT5_DEVICE_DISCRETE_GPU; /* larger groups */
     ck_assert_ok(colt5_coor_descent_backward(ctx, &t->s.t, mask_tensor(t), &c->options, &t->state.t,
                                              &t->dscores.t, &t->ds.t, &t->dk.t));
+    ctx->info.kind = kind;
 }
 
 /* Masked tokens carry NaN: nothing may come of it. */
@@ -318,6 +324,56 @@ START_TEST(empty_rows_are_nothing_to_do)
 }
 END_TEST
 
+/* ---- golden ---- */
+
+static const char *const golden[] = {
+    "coor_descent_default",    "coor_descent_k_is_n",     "coor_descent_k_one",
+    "coor_descent_long",       "coor_descent_many_steps", "coor_descent_mask",
+    "coor_descent_no_scaling", "coor_descent_one_step",   "coor_descent_soft",
+    "coor_descent_spread",     "coor_descent_two_steps"};
+#define GOLDEN (sizeof(golden) / sizeof(golden[0]))
+
+static void assert_golden(const char *name, const char *what, const struct device_tensor *have,
+                          double bound)
+{
+    char file[32];
+    size_t count;
+    snprintf(file, sizeof(file), "%s.npy", what);
+    double *want = golden_values(name, file, &count);
+    ck_assert_uint_eq(count, have->count);
+    assert_norm(have, want, fmax(bound, 1.5 * golden_number(name, "tolerance.json", what, 0)));
+    free(want);
+}
+
+START_TEST(golden_cases_are_met)
+{
+    const char *name = golden[_i / 3], *file = "case.json";
+    const double eps = golden_number(name, file, "eps", 0);
+    struct solver_case c = {name, .R = 1};
+    struct device_tensor s = golden_tensor(name, "s.npy", COLT5_F32), mask = {.count = 0};
+    if (golden_has(name, "mask.npy")) mask = golden_tensor(name, "mask.npy", COLT5_U8);
+    c.B = s.t.dims[0];
+    c.N = s.t.dims[1];
+    c.options.k = (float)golden_number(name, file, "k", 0);
+    c.options.n_iters = (int)golden_number(name, file, "n_iters", 20);
+    c.options.eps = (float)eps;
+    c.options.eps_init = (float)golden_number(name, file, "eps_init", eps);
+    c.options.eps_decay = (float)golden_number(name, file, "eps_decay", 1);
+    double *values = download(&s), *dscores = golden_values(name, "dscores.npy", &(size_t){0});
+    double *bytes = mask.count ? download(&mask) : NULL;
+    uint8_t *valid = bytes ? random_mask(mask.count, 0) : NULL;
+    for (size_t i = 0; i < mask.count; i++) valid[i] = (uint8_t)bytes[i];
+
+    struct solver_tensors t = tensors_of(&c, values, valid, dscores);
+    run_both(&c, _i % 3, &t);
+    assert_golden(name, "scores", &t.scores, 2e-6);
+    assert_golden(name, "ds", &t.ds, 1e-5);
+    assert_golden(name, "dk", &t.dk, 1e-5);
+    release_all(&t), release(&s), release(&mask);
+    free(values), free(dscores), free(bytes), free(valid);
+}
+END_TEST
+
 /* ---- bad calls ---- */
 
 /* What differs from a good call; 0 is as it should be. */
@@ -397,6 +453,7 @@ int main(void)
     tcase_add_loop_test(tests, an_infinite_score_is_masked_or_certain, 0, 3);
     tcase_add_loop_test(tests, runs_are_equal_bit_by_bit, 0, 2);
     tcase_add_test(tests, empty_rows_are_nothing_to_do);
+    tcase_add_loop_test(tests, golden_cases_are_met, 0, tiny() ? 0 : 3 * GOLDEN);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
     suite_add_tcase(suite, tests);
     return run_device_suite(suite);
