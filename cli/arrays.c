@@ -111,6 +111,13 @@ int place_text(colt5_context *ctx, const char *bytes, size_t B, size_t N, colt5_
     return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
 }
 
+int load_model(colt5_context *ctx, const char *folder, colt5_type type, colt5_layer **layer)
+{
+    show_progress("loading the model", 0, 0);
+    const colt5_status status = colt5_layer_load(ctx, folder, type, layer);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
+}
+
 bool takes_text(const colt5_layer *layer)
 {
     return colt5_layer_config(layer)->kind == COLT5_TEXT_ENCODER;

@@ -18,7 +18,7 @@ struct bench_row {
 
 /* What the device can do at most, measured with the library's own ops; 0: not measured. */
 struct ceilings {
-    double bytes_per_second; /* copying whole rows */
+    double bytes_per_second; /* moving whole rows */
     double flop_per_second;  /* a large product */
 };
 

@@ -62,10 +62,7 @@ static int make_layer(struct bench *bench, const char *path, colt5_layer **layer
     colt5_context *ctx = bench->session.ctx;
     colt5_config config = readme_block();
     colt5_status status;
-    if (path && has_weights(path)) {
-        status = colt5_layer_load(ctx, path, bench->type, layer);
-        return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
-    }
+    if (path && has_weights(path)) return load_model(ctx, path, bench->type, layer);
     if (path && (status = colt5_config_read(path, &config)) != COLT5_OK)
         return complain_status(NULL, status);
     status = colt5_layer_create(ctx, &config, bench->type, layer);

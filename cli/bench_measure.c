@@ -3,7 +3,7 @@
 
 #include "bench.h"
 
-#define LONGEST 1024 /* runs */
+#define MOST 20 /* runs, where nobody said how many */
 
 void bench_noise(colt5_type type, size_t count, void *values)
 {
@@ -42,8 +42,8 @@ static colt5_status time_call(colt5_context *ctx, bench_call call, void *what, d
 /* Whether there should be another run after count of them. */
 static bool go_on(const struct bench *bench, size_t count, double spent)
 {
-    if (bench->repeat) return count < bench->repeat && count < LONGEST;
-    return count == 0 || (count < 20 && spent < 2);
+    if (bench->repeat) return count < bench->repeat;
+    return count == 0 || (count < MOST && spent < 2);
 }
 
 static void summarise(double *seconds, size_t count, struct bench_row *row)
@@ -54,11 +54,11 @@ static void summarise(double *seconds, size_t count, struct bench_row *row)
     row->max_ms = 1000 * seconds[count - 1];
 }
 
-int bench_measure(struct bench *bench, bench_call call, void *what, uint64_t outputs,
-                  struct bench_row *row)
+static int measure(struct bench *bench, bench_call call, void *what, double *seconds,
+                   struct bench_row *row)
 {
     colt5_context *ctx = bench->session.ctx;
-    double seconds[LONGEST], spent = 0;
+    double spent = 0;
     size_t count = 0;
     colt5_status status = COLT5_OK;
     colt5_context_reset_statistics(ctx);
@@ -69,13 +69,24 @@ int bench_measure(struct bench *bench, bench_call call, void *what, uint64_t out
     if (status != COLT5_OK) return complain_status(ctx, status);
     if (interrupted()) return EXIT_INTERRUPTED;
     summarise(seconds, count, row);
-    row->type = bench->type;
-    row->math = bench->math;
-    row->peak_bytes = statistics.workspace_peak + outputs;
+    row->peak_bytes = statistics.workspace_peak;
     row->launches = statistics.launches / count;
     row->flop = statistics.flop / count;
     row->bytes = statistics.bytes / count;
     return EXIT_FINE;
+}
+
+int bench_measure(struct bench *bench, bench_call call, void *what, uint64_t outputs,
+                  struct bench_row *row)
+{
+    double *seconds = calloc(bench->repeat ? bench->repeat : MOST, sizeof(*seconds));
+    if (!seconds) return complain_memory();
+    const int code = measure(bench, call, what, seconds, row);
+    free(seconds);
+    row->type = bench->type;
+    row->math = bench->math;
+    row->peak_bytes += outputs;
+    return code;
 }
 
 int bench_add(struct bench *bench, const struct bench_row *row)

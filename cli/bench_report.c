@@ -75,10 +75,11 @@ static const char *rate(double amount, double ms, double unit, double ceiling)
 static void print_table(const struct bench *bench)
 {
     const colt5_device_info *device = colt5_context_device_info(bench->session.ctx);
-    printf("%s (%s). In brackets: the share of what the device reached copying rows (%.3g GB/s) "
-           "and in a large product (%.3g GFLOP/s), both measured in this run.\n\n",
-           device->name, device->platform_name, bench->ceilings.bytes_per_second * 1e-9,
-           bench->ceilings.flop_per_second * 1e-9);
+    printf(
+        "%s (%s). In brackets: the share of what the device reached moving whole rows (%.3g GB/s) "
+        "and in a large product (%.3g GFLOP/s), both measured in this run.\n\n",
+        device->name, device->platform_name, bench->ceilings.bytes_per_second * 1e-9,
+        bench->ceilings.flop_per_second * 1e-9);
     printf("| name | dtype | math | batch | seq | median ms | min - max ms | peak | launches | "
            "GFLOP/s | GB/s |%s\n|---|---|---|---|---|---|---|---|---|---|---|%s\n",
            bench->text ? " tokens/s |" : "", bench->text ? "---|" : "");

@@ -126,7 +126,7 @@ void close_session(struct session *session);
 /* True once a signal asked to stop: nothing more should be written. Says so, once. */
 bool interrupted(void);
 
-/* ---- arrays and texts (arrays.c); the exit code of each, after a message where it is not 0 ----
+/* ---- models, arrays, texts (arrays.c); the exit code of each, after a message where it is not 0 ----
  */
 
 /* Reads a .npy file into a new tensor; values go to type, ids and masks keep theirs. */
@@ -138,6 +138,8 @@ int place_text(colt5_context *ctx, const char *bytes, size_t B, size_t N, colt5_
 /* The elements of a tensor as floats, which the caller frees. */
 int fetch_floats(colt5_context *ctx, const colt5_tensor *tensor, float **values);
 
+/* A layer from a model folder. */
+int load_model(colt5_context *ctx, const char *folder, colt5_type type, colt5_layer **layer);
 /* True for layers that take ids in place of values. */
 bool takes_text(const colt5_layer *layer);
 

@@ -127,16 +127,17 @@ static int show(struct info *info, const char *model)
 {
     colt5_context *ctx = info->session.ctx;
     char *config = NULL;
-    colt5_status status = colt5_layer_load(ctx, model, info->type, &info->layer);
-    if (status == COLT5_OK && colt5_safetensors_open(model, &info->file) != COLT5_OK)
-        return complain_status(NULL, COLT5_ERROR_FILE);
-    if (status == COLT5_OK) status = colt5_routes_create(ctx, &info->routes);
+    int code = load_model(ctx, model, info->type, &info->layer);
+    if (code != EXIT_FINE) return code;
+    colt5_status status = colt5_safetensors_open(model, &info->file);
+    if (status != COLT5_OK) return complain_status(NULL, status);
+    status = colt5_routes_create(ctx, &info->routes);
     if (status == COLT5_OK) status = plan(info);
     if (status != COLT5_OK) return complain_status(ctx, status);
     count_parameters(info);
     status = colt5_config_text(colt5_layer_config(info->layer), &config);
     if (status != COLT5_OK) return complain_status(NULL, status);
-    const int code = info->json ? print_json(info, config) : print_text(info, config);
+    code = info->json ? print_json(info, config) : print_text(info, config);
     colt5_text_free(config);
     return code;
 }

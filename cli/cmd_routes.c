@@ -26,16 +26,15 @@ struct routes_call {
 static int load(struct routes_call *call, const char *model)
 {
     colt5_context_set_math(call->session.ctx, call->math);
-    const colt5_status status =
-        colt5_layer_load(call->session.ctx, model, call->type, &call->layer);
-    if (status != COLT5_OK) return complain_status(call->session.ctx, status);
+    int code = load_model(call->session.ctx, model, call->type, &call->layer);
+    if (code != EXIT_FINE) return code;
     const colt5_config *config = colt5_layer_config(call->layer);
     if (!takes_text(call->layer)) {
         complain("%s: is a %s, which reads no text", model, colt5_layer_kind_name(config->kind));
         return EXIT_BAD_INPUT;
     }
     struct routing *routing = &call->routing;
-    int code = set_counts(&call->set, config->kind, &call->counts);
+    code = set_counts(&call->set, config->kind, &call->counts);
     if (code == EXIT_FINE) code = read_text(call->text_path, &call->text, &routing->tokens);
     if (code == EXIT_FINE)
         code = place_text(call->session.ctx, call->text, 1, routing->tokens, &call->ids);

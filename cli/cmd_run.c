@@ -246,18 +246,17 @@ static int deliver(struct run *run)
     return code;
 }
 
-static int load_model(struct run *run)
+static int open_model(struct run *run)
 {
     colt5_context_set_math(run->session.ctx, run->math);
-    const colt5_status status =
-        colt5_layer_load(run->session.ctx, run->model, run->type, &run->layer);
-    if (status != COLT5_OK) return fail_call(run, status);
+    const int code = load_model(run->session.ctx, run->model, run->type, &run->layer);
+    if (code != EXIT_FINE) return code;
     return set_counts(&run->set, colt5_layer_config(run->layer)->kind, &run->counts);
 }
 
 static int run_all(struct run *run)
 {
-    static int (*const steps[])(struct run *) = {load_model, load_input, load_routes,
+    static int (*const steps[])(struct run *) = {open_model, load_input, load_routes,
                                                  forward,    find_valid, deliver};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         const int code = steps[i](run);
