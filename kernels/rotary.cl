@@ -11,7 +11,8 @@ __kernel void rotary(INOUT(x), IN_I32(positions), IN_F32(fine), IN_F32(coarse), 
                      ulong heads, ulong head_step, ulong heads_each, int inverse)
 {
     const uint half_E = (uint)E / 2, chunks = half_E / WIDTH, gid = (uint)get_global_id(0);
-    const size_t i = gid % chunks * WIDTH, first = gid / chunks * heads_each, row = grid_row();
+    const uint group = gid / chunks, chunk = gid - group * chunks;
+    const size_t i = (size_t)chunk * WIDTH, first = group * heads_each, row = grid_row();
     if (first >= heads || row >= rows) return;
     const int given = present(positions) ? at(positions, row) : 0;
     const ulong position = present(positions) ? (ulong)given : first_position + row % N;

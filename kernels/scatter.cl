@@ -7,6 +7,12 @@
 // Without next every row has one slot at most. A work-item takes WIDTH neighbours of a row.
 // Bound by memory.
 
+// No row has a slot yet. (A fill would do, but checkers for uninitialised memory overlook it.)
+__kernel void scatter_clear(OUT_I32(head), ulong rows)
+{
+    if (get_global_id(0) < rows) at(head, get_global_id(0)) = 0;
+}
+
 // One work-item a slot. Compares all pairs of slots of a sample, in integers.
 __kernel void scatter_chain(IN_I32(index), OUT_I32(head), OUT_I32(next), ulong N, ulong K,
                             ulong slots)

@@ -9,7 +9,7 @@ static const struct shape {
     size_t rows, D;
 } shapes[] = {{1, 1}, {3, 7}, {33, 8}, {65, 64}, {9, 257}, {5, 512}, {2, 8200}};
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
-#define CASES  (3 * SHAPES * 2)
+#define CASES  (2 * SHAPES)
 
 struct values {
     size_t rows, D;
@@ -18,13 +18,14 @@ struct values {
     struct device_tensor dx, dweight, dbias, dy, dmean, dscale;
 };
 
-/* A shape, a type and a kind of device for each case. */
+/* A shape and a kind of device for each case; the types take turns. */
 static struct values make_values(int test_case)
 {
-    const struct shape s = shapes[test_case / 6];
-    struct values v = {.rows = s.rows, .D = s.D, .type = storage_types[test_case % 3]};
+    const struct shape s = shapes[test_case / 2];
+    struct values v = {
+        .rows = s.rows, .D = s.D, .type = storage_types[(test_case / 2 + test_case) % 3]};
     const size_t count = s.rows * s.D;
-    pretend_gpu(test_case / 3 % 2);
+    pretend_gpu(test_case % 2);
     v.x = random_normal(count);
     for (size_t i = 0; i < count; i++) v.x[i] += (double)(i / s.D % 5); /* rows of other means */
     rounded_to(v.type, v.x, count);
@@ -97,7 +98,7 @@ END_TEST
 /* y left out: the numbers of a row alone, for products that scale rows themselves. */
 START_TEST(y_may_be_left_out)
 {
-    struct values v = make_values(30 + _i);
+    struct values v = make_values(10 + _i);
     reference_rms_norm_forward(v.x, v.weight, v.y, v.scale, v.rows, v.D);
     ck_assert_ok(colt5_rms_norm_forward(ctx, &v.dx.t, NULL, NULL, &v.dscale.t));
     assert_close(&v.dscale, v.scale, 0, sum_error(v.D));
@@ -160,6 +161,203 @@ START_TEST(rows_do_not_touch)
 }
 END_TEST
 
+/* What a backward call reads and writes beside the values of the forward. */
+struct gradients {
+    double *dy, *base, *dx, *dweight, *dbias;
+    struct device_tensor tdy, tbase, tdx, tdweight, tdbias;
+};
+
+/* Parameters' gradients begin at 1, in float32 or in the storage type. */
+static struct gradients make_gradients(const struct values *v, colt5_type parameters)
+{
+    const size_t count = v->rows * v->D;
+    struct gradients g = {.dx = zeros(count), .dweight = zeros(v->D), .dbias = zeros(v->D)};
+    g.dy = rounded_to(v->type, random_normal(count), count);
+    g.base = rounded_to(v->type, random_normal(count), count);
+    for (size_t d = 0; d < v->D; d++) g.dweight[d] = g.dbias[d] = 1;
+    g.tdy = upload(g.dy, v->type, v->rows, v->D);
+    g.tbase = upload(g.base, v->type, v->rows, v->D);
+    g.tdx = poisoned_tensor(v->type, v->rows, v->D);
+    g.tdweight = upload(g.dweight, parameters, v->D);
+    g.tdbias = upload(g.dbias, parameters, v->D);
+    return g;
+}
+
+static void free_gradients(struct gradients *g)
+{
+    release(&g->tdy), release(&g->tbase), release(&g->tdx);
+    release(&g->tdweight), release(&g->tdbias);
+    free(g->dy), free(g->base), free(g->dx), free(g->dweight), free(g->dbias);
+}
+
+/* dx is rounded once; its terms are a few, up to √D times dy. */
+static void assert_dx(const struct device_tensor *have, const double *want, const struct values *v)
+{
+    assert_close(have, want, 40 * sum_error(v->D), 2 * rounding(v->type));
+}
+
+static void assert_parameters(const struct device_tensor *have, const double *want,
+                              const struct values *v)
+{
+    assert_close(have, want, 20 * sum_error(v->rows) + 20 * sum_error(v->D),
+                 rounding(have->t.type) + sum_error(v->rows));
+}
+
+static void add_base(struct gradients *g, const struct values *v)
+{
+    for (size_t i = 0; i < v->rows * v->D; i++) g->dx[i] += g->base[i];
+}
+
+START_TEST(rms_norm_backward_is_the_gradient)
+{
+    struct values v = make_values(_i);
+    struct gradients g = make_gradients(&v, _i % 4 < 2 ? COLT5_F32 : v.type);
+    reference_rms_norm_backward(v.x, v.weight, g.dy, g.dx, g.dweight, v.rows, v.D);
+
+    ck_assert_ok(colt5_rms_norm_backward(ctx, &v.dx.t, &v.dweight.t, &g.tdy.t, NULL, &g.tdx.t,
+                                         &g.tdweight.t));
+    assert_dx(&g.tdx, g.dx, &v);
+    assert_parameters(&g.tdweight, g.dweight, &v);
+    assert_unchanged(&v.dx);
+    assert_unchanged(&g.tdy);
+    add_base(&g, &v);
+    ck_assert_ok(colt5_rms_norm_backward(ctx, &v.dx.t, &v.dweight.t, &g.tdy.t, &g.tbase.t, &g.tdy.t,
+                                         NULL)); /* in place */
+    assert_dx(&g.tdy, g.dx, &v);
+    assert_unchanged(&g.tbase);
+    free_gradients(&g);
+    free_values(&v);
+}
+END_TEST
+
+START_TEST(layer_norm_backward_is_the_gradient)
+{
+    struct values v = make_values(_i);
+    struct gradients g = make_gradients(&v, _i % 4 < 2 ? v.type : COLT5_F32);
+    reference_layer_norm_backward(v.x, v.weight, g.dy, g.dx, g.dweight, g.dbias, v.rows, v.D);
+    if (v.D == 1) g.dx[0] = 0; /* z is 0, and so is its gradient */
+
+    ck_assert_ok(colt5_layer_norm_backward(ctx, &v.dx.t, &v.dweight.t, &g.tdy.t, NULL, &g.tdx.t,
+                                           &g.tdweight.t, &g.tdbias.t));
+    assert_dx(&g.tdx, g.dx, &v);
+    assert_parameters(&g.tdweight, g.dweight, &v);
+    assert_parameters(&g.tdbias, g.dbias, &v);
+    assert_unchanged(&v.dx);
+    add_base(&g, &v);
+    ck_assert_ok(colt5_layer_norm_backward(ctx, &v.dx.t, &v.dweight.t, &g.tdy.t, &g.tbase.t,
+                                           &g.tbase.t, NULL, NULL)); /* on the residual's */
+    assert_dx(&g.tbase, g.dx, &v);
+    assert_unchanged(&g.tdy);
+    free_gradients(&g);
+    free_values(&v);
+}
+END_TEST
+
+/* Many rows a work-group, and gradients of parameters alone; twice the same bits. */
+START_TEST(parameters_alone_and_repeatable)
+{
+    enum { ROWS = 700, D = 24 };
+    struct values v = {.rows = ROWS, .D = D, .type = COLT5_F32};
+    double *x = random_normal(ROWS * D), weight[D];
+    for (int d = 0; d < D; d++) weight[d] = 1 + d % 3;
+    struct device_tensor dx = upload(x, COLT5_F32, ROWS, D), dw = upload(weight, COLT5_F32, D);
+    struct gradients g = make_gradients(&v, COLT5_F32), again = make_gradients(&v, COLT5_F32);
+    reference_layer_norm_backward(x, weight, g.dy, g.dx, g.dweight, g.dbias, ROWS, D);
+    pretend_gpu(_i);
+    ck_assert_ok(colt5_layer_norm_backward(ctx, &dx.t, &dw.t, &g.tdy.t, NULL, NULL, &g.tdweight.t,
+                                           &g.tdbias.t));
+    ck_assert_ok(colt5_layer_norm_backward(ctx, &dx.t, &dw.t, &g.tdy.t, NULL, NULL,
+                                           &again.tdweight.t, &again.tdbias.t));
+    pretend_gpu(false);
+    assert_parameters(&g.tdweight, g.dweight, &v);
+    assert_parameters(&g.tdbias, g.dbias, &v);
+    double *first = download(&g.tdweight), *first_bias = download(&g.tdbias);
+    assert_equal(&again.tdweight, first);
+    assert_equal(&again.tdbias, first_bias);
+    free(first), free(first_bias);
+    free_gradients(&g);
+    free_gradients(&again);
+    release(&dx), release(&dw);
+    free(x);
+}
+END_TEST
+
+/* A masked row holds NaN and its dy is 0: its dx is the base, the parameters do not see it. A row
+   of zeros, and one below the least norm, have their own gradient. */
+START_TEST(masked_rows_give_nothing)
+{
+    enum { ROWS = 5, D = 16 };
+    double x[ROWS * D], weight[D], dy[ROWS * D], dx[ROWS * D], dweight[D] = {0}, dbias[D] = {0};
+    double y[ROWS * D], dlayer[D] = {0};
+    for (int i = 0; i < ROWS * D; i++) {
+        x[i] = random_uniform() - 0.5;
+        dy[i] = i / D == 1 || i / D == 3 ? 0 : random_uniform() - 0.5;
+        if (i / D == 2) x[i] = 0;
+        if (i / D == 4) x[i] *= 1e-14;
+    }
+    for (int d = 0; d < D; d++) weight[d] = 1 + d % 3;
+    reference_rms_norm_backward(x, weight, dy, dx, dweight, ROWS, D);
+    reference_layer_norm_backward(x, weight, dy, y, dlayer, dbias, ROWS, D);
+    for (int d = 0; d < D; d++) {
+        x[D + d] = d % 3 ? NAN : 1;
+        x[3 * D + d] = d % 2 ? INFINITY : -INFINITY;
+    }
+    struct device_tensor tx = upload(x, COLT5_F32, ROWS, D), tw = upload(weight, COLT5_F32, D);
+    struct device_tensor tdy = upload(dy, COLT5_F32, ROWS, D);
+    struct device_tensor tdx = poisoned_tensor(COLT5_F32, ROWS, D);
+    double *none = zeros(D);
+    struct device_tensor tdw = upload(none, COLT5_F32, D), tdb = upload(none, COLT5_F32, D);
+    struct device_tensor tdl = upload(none, COLT5_F32, D);
+    pretend_gpu(_i);
+    ck_assert_ok(colt5_rms_norm_backward(ctx, &tx.t, &tw.t, &tdy.t, NULL, &tdx.t, &tdw.t));
+    assert_close(&tdx, dx, 1e-5, 1e-5);
+    assert_close(&tdw, dweight, 1e-5, 1e-5);
+    ck_assert_ok(
+        colt5_layer_norm_backward(ctx, &tx.t, &tw.t, &tdy.t, NULL, &tdx.t, &tdl.t, &tdb.t));
+    pretend_gpu(false);
+    assert_close(&tdx, y, 1e-4, 1e-5);
+    assert_close(&tdl, dlayer, 1e-5, 1e-5);
+    assert_close(&tdb, dbias, 1e-5, 1e-5);
+    release(&tx), release(&tw), release(&tdy), release(&tdx);
+    release(&tdw), release(&tdb), release(&tdl);
+    free(none);
+}
+END_TEST
+
+struct norm_call {
+    bool layer;
+    double x[21], weight[7], bias[7], y[21];
+};
+
+static void norm_of(void *call)
+{
+    struct norm_call *c = call;
+    if (c->layer)
+        reference_layer_norm_forward(c->x, c->weight, c->bias, c->y, NULL, NULL, 3, 7);
+    else
+        reference_rms_norm_forward(c->x, c->weight, c->y, NULL, 3, 7);
+}
+
+START_TEST(the_reference_gradient_is_the_difference_quotient)
+{
+    struct norm_call c = {.layer = _i};
+    double dy[21], dx[21], dweight[7] = {0}, dbias[7] = {0};
+    for (int i = 0; i < 21; i++) {
+        c.x[i] = random_uniform() - 0.3;
+        dy[i] = random_uniform() - 0.5;
+        c.weight[i % 7] = 0.5 + i / 7.0;
+    }
+    const struct difference_check check = {norm_of, &c, c.y, dy, 21};
+    if (c.layer)
+        reference_layer_norm_backward(c.x, c.weight, dy, dx, dweight, dbias, 3, 7);
+    else
+        reference_rms_norm_backward(c.x, c.weight, dy, dx, dweight, 3, 7);
+    assert_gradient(&check, c.x, dx, 21);
+    assert_gradient(&check, c.weight, dweight, 7);
+    if (c.layer) assert_gradient(&check, c.bias, dbias, 7);
+}
+END_TEST
+
 static const struct bad_call {
     const char *what;
     colt5_type weight_type, scale_type;
@@ -209,6 +407,53 @@ START_TEST(bad_calls_are_refused)
 }
 END_TEST
 
+/* Each is a good call but for what it names. */
+static const struct bad_backward {
+    const char *what;
+    colt5_status expected;
+    bool long_dy, other_base, no_weight, int_dweight, wide_dweight, dx_on_x, base_beside;
+} bad_backwards[] = {
+    {"dy of other rows", COLT5_ERROR_SHAPE, .long_dy = true},
+    {"base of another type", COLT5_ERROR_TYPE, .other_base = true},
+    {"no weight", COLT5_ERROR_ARGUMENT, .no_weight = true},
+    {"dweight of ints", COLT5_ERROR_TYPE, .int_dweight = true},
+    {"dweight of another D", COLT5_ERROR_SHAPE, .wide_dweight = true},
+    {"dx on x", COLT5_ERROR_ARGUMENT, .dx_on_x = true},
+    {"base beside dx", COLT5_ERROR_ARGUMENT, .base_beside = true},
+};
+
+START_TEST(bad_backward_calls_are_refused)
+{
+    const struct bad_backward *c = &bad_backwards[_i];
+    const double x[12] = {0};
+    struct device_tensor tx = upload(x, COLT5_F32, 3, 4), tw = upload(x, COLT5_F32, 4);
+    struct device_tensor tdy = upload(x, COLT5_F32, 3, 4), tbase = upload(x, COLT5_F32, 3, 4);
+    struct device_tensor tdx = poisoned_tensor(COLT5_F32, 3, 4), tdw = upload(x, COLT5_F32, 4);
+    colt5_tensor dy = tdy.t, base = tbase.t, dx = tdx.t, dw = tdw.t;
+    if (c->long_dy) dy.dims[0] = 4;
+    if (c->other_base) base.type = COLT5_F16;
+    if (c->int_dweight) dw.type = COLT5_I32;
+    if (c->wide_dweight) dw.dims[0] = 5;
+    if (c->dx_on_x) dx = tx.t;
+    if (c->base_beside) {
+        base = dx;
+        base.offset += 2;
+    }
+    const colt5_tensor *weight = c->no_weight ? NULL : &tw.t;
+    ck_assert_msg(colt5_rms_norm_backward(ctx, &tx.t, weight, &dy, &base, &dx, &dw) == c->expected,
+                  "%s: %s", c->what, colt5_message(ctx));
+    ck_assert_msg(!strncmp(colt5_message(ctx), "rms_norm: ", 10), "%s", colt5_message(ctx));
+    ck_assert_msg(colt5_layer_norm_backward(ctx, &tx.t, weight, &dy, &base, &dx, NULL, &dw) ==
+                      c->expected,
+                  "%s: %s", c->what, colt5_message(ctx));
+    ck_assert_msg(!strncmp(colt5_message(ctx), "layer_norm: ", 12), "%s", colt5_message(ctx));
+    assert_untouched(&tdx);
+    assert_unchanged(&tdw);
+    ck_assert_ok(colt5_rms_norm_backward(ctx, &tx.t, &tw.t, &tdy.t, &tbase.t, &tdx.t, &tdw.t));
+    release(&tx), release(&tw), release(&tdy), release(&tbase), release(&tdx), release(&tdw);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("norm");
@@ -216,10 +461,17 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, rms_norm_is_the_formula, 0, CASES);
     tcase_add_loop_test(tests, layer_norm_is_the_formula, 0, CASES);
-    tcase_add_loop_test(tests, y_may_be_left_out, 0, 6);
+    tcase_add_loop_test(tests, y_may_be_left_out, 0, 2);
     tcase_add_loop_test(tests, layer_norm_of_a_far_row, 0, 2);
     tcase_add_loop_test(tests, rows_do_not_touch, 0, 2);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
+    tcase_add_loop_test(tests, rms_norm_backward_is_the_gradient, 0, CASES);
+    tcase_add_loop_test(tests, layer_norm_backward_is_the_gradient, 0, CASES);
+    tcase_add_loop_test(tests, parameters_alone_and_repeatable, 0, 2);
+    tcase_add_loop_test(tests, masked_rows_give_nothing, 0, 2);
+    tcase_add_loop_test(tests, the_reference_gradient_is_the_difference_quotient, 0, 2);
+    tcase_add_loop_test(tests, bad_backward_calls_are_refused, 0,
+                        sizeof(bad_backwards) / sizeof(bad_backwards[0]));
     suite_add_tcase(suite, tests);
     return run_device_suite(suite);
 }

@@ -3,7 +3,6 @@
 
 #include <colt5/tensor.h>
 
-#define MOST_STEPS  8  /* vectors in registers: 64 of 255 floats at most */
 #define FAIR_STEPS  4  /* enough in flight for a work-item to hide the memory */
 #define LEAST_LANES 8  /* what lanes_sum takes */
 #define FAIR_LANES  32 /* a warp reads whole lines */
@@ -29,11 +28,12 @@ static size_t power_of_two_from(size_t least)
     return power;
 }
 
-static void set_lanes(struct row_plan *plan, colt5_type type, size_t vectors, size_t lanes)
+static void set_lanes(struct row_plan *plan, colt5_type type, size_t vectors, size_t most_steps,
+                      size_t lanes)
 {
     const size_t steps = (vectors + lanes - 1) / lanes;
     plan->lanes = lanes;
-    plan->steps = lanes > 1 && steps <= MOST_STEPS ? steps : 0;
+    plan->steps = lanes > 1 && steps <= most_steps ? steps : 0;
     const struct define defines[] = {STORAGE(type),
                                      DEFINE("WIDTH", plan->width),
                                      DEFINE("LANES", lanes),
@@ -52,13 +52,13 @@ static size_t wanted_lanes(size_t vectors)
 }
 
 colt5_status plan_rows(colt5_context *ctx, enum kernel id, colt5_type type, size_t D, size_t width,
-                       struct row_plan *plan)
+                       size_t most_steps, struct row_plan *plan)
 {
     const size_t vectors = D / width;
     size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(vectors);
     plan->width = width;
     for (;;) {
-        set_lanes(plan, type, vectors, lanes);
+        set_lanes(plan, type, vectors, most_steps, lanes);
         const size_t wanted = lanes > 1 ? FAIR_GROUP : ROWS_ON_CPU;
         const colt5_status status = group_size(ctx, id, plan->defines, wanted, &plan->group);
         if (status != COLT5_OK || plan->group >= lanes) return status;

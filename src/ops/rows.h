@@ -20,11 +20,12 @@ struct row_plan {
 };
 
 /*
- * A plan for rows of D elements of this type, in vectors of width (vector_width): on a CPU a
- * work-item takes a row; on a GPU neighbours share it, so that they read neighbours.
+ * A plan for rows of D elements of this type, in vectors of width (vector_width), of which a kernel
+ * can keep most_steps in registers: on a CPU a work-item takes a row; on a GPU neighbours share it,
+ * so that they read neighbours.
  */
 colt5_status plan_rows(colt5_context *ctx, enum kernel id, colt5_type type, size_t D, size_t width,
-                       struct row_plan *plan);
+                       size_t most_steps, struct row_plan *plan);
 
 /* Work-groups for so many rows, as GROUPS. */
 struct grid row_groups(const struct row_plan *plan, size_t rows);

@@ -72,6 +72,9 @@ static colt5_status launch_scatter(colt5_context *ctx, const struct scatter *cal
     const size_t width = vector_width(ctx, x->type, D, y, row, base, x);
     const struct define *defines = DEFINES(STORAGE(x->type), DEFINE("WIDTH", width));
 
+    if (call->every_row)
+        CHECK(launch(ctx, KERNEL_SCATTER_CLEAR, defines, GRID(rows, 1, 1),
+                     ARGS(TENSOR(head), SIZE(rows))));
     if (head)
         CHECK(
             launch(ctx, KERNEL_SCATTER_CHAIN, defines, GRID(slots, 1, 1),
@@ -96,7 +99,6 @@ static colt5_status run_scatter(colt5_context *ctx, void *argument)
     colt5_status status;
     TRY(scratch(ctx, COLT5_I32, 2, (size_t[]){B, N}, &head));
     TRY(scratch(ctx, COLT5_I32, 2, (size_t[]){B, K}, &next));
-    if (call->every_row) TRY(clear_tensor(ctx, &head));
     status = launch_scatter(ctx, call, call->every_row || repeated ? &head : NULL,
                             repeated ? &next : NULL);
 out:

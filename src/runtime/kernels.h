@@ -15,17 +15,18 @@
     X(attention_lanes) \
     X(attention_tiles) \
     X(attention_vectors) \
+    X(columns) \
     X(coor_descent) \
     X(coor_descent_backward) \
     X(cross_entropy) \
     X(cum_softmax) \
-    X(embedding) \
     X(eights) \
+    X(embedding) \
     X(gather) \
-    X(gumbel) \
-    X(gradient_norm) \
-    X(norm) \
     X(gemm_epilogue) \
+    X(gradient_norm) \
+    X(gumbel) \
+    X(norm) \
     X(packed_gemm) \
     X(random) \
     X(rotary) \
@@ -46,6 +47,8 @@
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
+    X(COLUMN_PARTIALS, columns, column_partials) \
+    X(COLUMN_SUMS, columns, column_sums) \
     X(COOR_DESCENT_BEGIN, coor_descent, coor_descent_begin) \
     X(COOR_DESCENT_END, coor_descent, coor_descent_end) \
     X(COOR_DESCENT_GRADIENT, coor_descent_backward, coor_descent_gradient) \
@@ -66,17 +69,20 @@
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
     X(GELU_BACKWARD, activation, gelu_backward) \
     X(GELU_FORWARD, activation, gelu_forward) \
+    X(GEMM_EPILOGUE, gemm_epilogue, gemm_epilogue) \
     X(GRADIENT_NORM, gradient_norm, gradient_norm) \
     X(GRADIENT_SCALE, gradient_norm, gradient_scale) \
+    X(LAYER_NORM_BACKWARD, norm, layer_norm_backward) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
-    X(GEMM_EPILOGUE, gemm_epilogue, gemm_epilogue) \
     X(PACKED_GEMM, packed_gemm, packed_gemm) \
     X(PACK_PANELS, packed_gemm, pack_panels) \
     X(RANDOM_UNIFORM, random, random_uniform) \
+    X(RMS_NORM_BACKWARD, norm, rms_norm_backward) \
     X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
     X(ROTARY, rotary, rotary) \
     X(ROUTE_MASK, route, route_mask) \
     X(SCATTER_CHAIN, scatter, scatter_chain) \
+    X(SCATTER_CLEAR, scatter, scatter_clear) \
     X(SCATTER_ROWS, scatter, scatter_rows) \
     X(SCATTER_SLOTS, scatter, scatter_slots) \
     X(SCORE_BACKWARD, score, score_backward) \
