@@ -164,6 +164,180 @@ START_TEST(broadcast_row_adds_a_row)
 }
 END_TEST
 
+/* ---- gradients ---- */
+
+/* Products and sums of small whole numbers: exact, but for the mean's division. */
+START_TEST(scatter_backward_is_the_gradient)
+{
+    for (int mean = 0; mean < 2; mean++) {
+        struct values v = make_values(_i, mean);
+        const size_t B = v.s.B, N = v.s.N, K = v.s.K, D = v.s.D;
+        double *dy = zeros(B * K * D), *dscores = zeros(B * K);
+        struct device_tensor ddy = poisoned_tensor(v.type, B, K, D);
+        struct device_tensor dds = poisoned_tensor(COLT5_F32, B, K);
+        colt5_status (*call)(colt5_context *, const colt5_tensor *, const colt5_tensor *,
+                             const colt5_tensor *, const colt5_tensor *, const colt5_tensor *,
+                             const colt5_tensor *) =
+            mean ? colt5_scatter_mean_backward : colt5_scatter_backward;
+        const double loose = mean ? 2 * rounding(v.type) : 0;
+        pretend_gpu(_i % 2);
+        reference_scatter_backward(v.base, v.index, v.scores, mean, v.y, dy, dscores, B, N, K, D);
+        ck_assert_ok(call(ctx, &v.dbase.t, &v.dindex.t, &v.dscores.t, &v.dy.t, &ddy.t, &dds.t));
+        assert_close(&ddy, dy, 0, loose);
+        assert_close(&dds, dscores, mean * 1e-5, 0);
+        assert_unchanged(&v.dbase);
+        assert_unchanged(&v.dy);
+        reference_scatter_backward(v.base, v.index, NULL, mean, v.y, dy, dscores, B, N, K, D);
+        ck_assert_ok(call(ctx, &v.dbase.t, &v.dindex.t, NULL, &v.dy.t, &v.dy.t, &dds.t));
+        assert_close(&v.dy, dy, 0, loose); /* in place */
+        assert_close(&dds, dscores, mean * 1e-5, 0);
+        ck_assert_ok(call(ctx, &v.dbase.t, &v.dindex.t, NULL, NULL, &ddy.t, NULL));
+        assert_close(&ddy, dy, 0, loose);
+        pretend_gpu(false);
+        release(&ddy), release(&dds);
+        free(dy), free(dscores);
+        free_values(&v);
+    }
+}
+END_TEST
+
+struct scatter_call {
+    bool mean;
+    int index[5];
+    double y[5 * 2], scores[5], x[4 * 2];
+};
+
+static void scatter_of(void *call)
+{
+    struct scatter_call *c = call;
+    reference_scatter_fill(c->y, c->index, c->scores, c->mean, NULL, NULL, c->x, 1, 4, 5, 2);
+}
+
+START_TEST(the_reference_gradient_is_the_difference_quotient)
+{
+    struct scatter_call c = {.mean = _i, .index = {2, 0, 2, -1, 2}};
+    double dx[8], dy[10], dscores[5];
+    for (int i = 0; i < 10; i++) c.y[i] = random_uniform() - 0.5;
+    for (int i = 0; i < 8; i++) dx[i] = random_uniform() - 0.5;
+    for (int i = 0; i < 5; i++) c.scores[i] = random_uniform();
+    const struct difference_check check = {scatter_of, &c, c.x, dx, 8};
+    reference_scatter_backward(dx, c.index, c.scores, c.mean, c.y, dy, dscores, 1, 4, 5, 2);
+    assert_gradient(&check, c.y, dy, 10);
+    assert_gradient(&check, c.scores, dscores, 5);
+}
+END_TEST
+
+START_TEST(row_dot_is_the_dot)
+{
+    struct values v = make_values(_i, false);
+    const size_t B = v.s.B, K = v.s.K, D = v.s.D;
+    double *a = random_whole(B * K * D), *want = zeros(B * K);
+    struct device_tensor da = upload(a, v.type, B, K, D);
+    struct device_tensor dots = poisoned_tensor(COLT5_F32, B, K);
+    for (size_t i = 0; i < B * K * D; i++) want[i / D] += a[i] * v.y[i];
+    pretend_gpu(_i % 2 == 0);
+    ck_assert_ok(colt5_row_dot(ctx, &da.t, &v.dy.t, &dots.t));
+    pretend_gpu(false);
+    assert_equal(&dots, want);
+    release(&da), release(&dots);
+    free(a), free(want);
+    free_values(&v);
+}
+END_TEST
+
+START_TEST(broadcast_row_backward_sums_rows)
+{
+    struct values v = make_values(_i, false);
+    const size_t B = v.s.B, N = v.s.N, D = v.s.D;
+    uint8_t *mask = random_mask(B * N, 0.8);
+    double *marks = zeros(B * N), *all = zeros(D), *some = zeros(D);
+    for (size_t d = 0; d < D; d++) all[d] = some[d] = 1;
+    for (size_t n = 0; n < B * N; n++) marks[n] = mask[n] = mask[n] ? 1 : 0;
+    for (size_t i = 0; i < B * v.s.K; i++)
+        if (v.index[i] >= 0 && (size_t)v.index[i] < N)
+            marks[i / v.s.K * N + (size_t)v.index[i]] = 0;
+    for (size_t i = 0; i < B * N * D; i++) {
+        all[i % D] += v.base[i];
+        some[i % D] += marks[i / D] != 0 ? v.base[i] : 0;
+    }
+    struct device_tensor dmask = upload_u8(mask, B, N), dmarks = poisoned_tensor(COLT5_U8, B, N);
+    double *one = zeros(D);
+    for (size_t d = 0; d < D; d++) one[d] = 1;
+    struct device_tensor drow = upload(one, COLT5_F32, D), dsome = upload(one, COLT5_F16, D);
+    ck_assert_ok(colt5_broadcast_row_backward(ctx, &v.dbase.t, NULL, &drow.t));
+    assert_equal(&drow, all);
+    ck_assert_ok(colt5_unrouted_rows(ctx, &v.dindex.t, &dmask.t, &dmarks.t));
+    assert_equal(&dmarks, marks);
+    ck_assert_ok(colt5_broadcast_row_backward(ctx, &v.dbase.t, &dmarks.t, &dsome.t));
+    assert_equal(&dsome, some);
+    assert_unchanged(&v.dbase);
+    assert_unchanged(&dmask);
+    release(&dmask), release(&dmarks), release(&drow), release(&dsome);
+    free(mask), free(marks), free(all), free(some), free(one);
+    free_values(&v);
+}
+END_TEST
+
+/* dx is 0 in masked rows, where y may be NaN; a row that does not count may hold NaN. */
+START_TEST(gradients_pass_nan_by)
+{
+    const double dx[] = {0, 0, 3, 4}, y[] = {NAN, INFINITY, 1, 2}, zeros_in[] = {1, 1};
+    const double dy[] = {0, 0, 6, 8}, dscores[] = {0, 11}, nan_row[] = {NAN, NAN, 3, 4};
+    const double scores[] = {0.5, 2}, sums[] = {4, 5};
+    const int index[] = {0, 1};
+    const uint8_t rows[] = {0, 1};
+    struct device_tensor tdx = upload(dx, COLT5_F32, 1, 2, 2), ty = upload(y, COLT5_F32, 1, 2, 2);
+    struct device_tensor ti = upload_i32(index, 1, 2), ts = upload(scores, COLT5_F32, 1, 2);
+    struct device_tensor tdy = poisoned_tensor(COLT5_F32, 1, 2, 2);
+    struct device_tensor tds = poisoned_tensor(COLT5_F32, 1, 2), tr = upload_u8(rows, 1, 2);
+    struct device_tensor tn = upload(nan_row, COLT5_F32, 1, 2, 2);
+    struct device_tensor tsum = upload(zeros_in, COLT5_F32, 2);
+    ck_assert_ok(colt5_scatter_backward(ctx, &tdx.t, &ti.t, &ts.t, &ty.t, &tdy.t, &tds.t));
+    assert_equal(&tdy, dy);
+    assert_equal(&tds, dscores);
+    ck_assert_ok(colt5_broadcast_row_backward(ctx, &tn.t, &tr.t, &tsum.t));
+    assert_equal(&tsum, sums);
+    release(&tdx), release(&ty), release(&ti), release(&ts), release(&tdy), release(&tds);
+    release(&tr), release(&tn), release(&tsum);
+}
+END_TEST
+
+START_TEST(bad_gradient_calls_are_refused)
+{
+    const double x[24] = {0};
+    const int index[] = {0, 1, 2};
+    struct device_tensor tdx = upload(x, COLT5_F32, 1, 6, 4), ti = upload_i32(index, 1, 3);
+    struct device_tensor ty = upload(x, COLT5_F32, 1, 3, 4), th = upload(x, COLT5_F16, 1, 3, 4);
+    struct device_tensor tdy = poisoned_tensor(COLT5_F32, 1, 3, 4);
+    struct device_tensor tds = poisoned_tensor(COLT5_F32, 1, 3), trow = upload(x, COLT5_F32, 5);
+    struct device_tensor tm = poisoned_tensor(COLT5_U8, 1, 5);
+    const colt5_tensor *dx = &tdx.t, *i = &ti.t, *y = &ty.t, *dy = &tdy.t, *ds = &tds.t;
+    ck_assert_status(colt5_scatter_backward(ctx, NULL, i, NULL, y, dy, ds), COLT5_ERROR_ARGUMENT);
+    ck_assert_status(colt5_scatter_backward(ctx, dx, i, NULL, NULL, dy, ds), COLT5_ERROR_ARGUMENT);
+    ck_assert_status(colt5_scatter_backward(ctx, dx, i, NULL, y, &th.t, ds), COLT5_ERROR_TYPE);
+    ck_assert_status(colt5_scatter_backward(ctx, dx, i, y, y, dy, ds), COLT5_ERROR_SHAPE);
+    ck_assert_status(colt5_scatter_mean_backward(ctx, dx, ds, NULL, y, dy, ds), COLT5_ERROR_TYPE);
+    ck_assert_status(colt5_scatter_mean_backward(ctx, y, i, NULL, y, y, ds), COLT5_ERROR_ARGUMENT);
+    ck_assert_status(colt5_row_dot(ctx, y, dx, ds), COLT5_ERROR_SHAPE);
+    ck_assert_status(colt5_row_dot(ctx, y, y, dy), COLT5_ERROR_SHAPE);
+    ck_assert_status(colt5_row_dot(ctx, y, NULL, ds), COLT5_ERROR_ARGUMENT);
+    ck_assert_status(colt5_broadcast_row_backward(ctx, dx, NULL, &trow.t), COLT5_ERROR_SHAPE);
+    trow.t.dims[0] = 4;
+    ck_assert_status(colt5_broadcast_row_backward(ctx, dx, &tm.t, &trow.t), COLT5_ERROR_SHAPE);
+    ck_assert_status(colt5_broadcast_row_backward(ctx, dx, ds, &trow.t), COLT5_ERROR_TYPE);
+    ck_assert_status(colt5_unrouted_rows(ctx, ds, NULL, &tm.t), COLT5_ERROR_TYPE);
+    ck_assert_status(colt5_unrouted_rows(ctx, i, &tm.t, &tm.t), COLT5_ERROR_ARGUMENT);
+    assert_untouched(&tdy);
+    assert_untouched(&tds);
+    assert_untouched(&tm);
+    trow.t.dims[0] = 5;
+    assert_unchanged(&trow);
+    ck_assert_ok(colt5_scatter_backward(ctx, dx, i, NULL, y, dy, ds));
+    release(&tdx), release(&ti), release(&ty), release(&th), release(&tdy), release(&tds);
+    release(&trow), release(&tm);
+}
+END_TEST
+
 /* More rows than a device takes along one dimension. */
 START_TEST(broadcast_row_to_many_rows)
 {
@@ -311,6 +485,12 @@ int main(void)
     tcase_add_loop_test(tests, scatter_mean_is_the_mean, 0, CASES);
     tcase_add_loop_test(tests, scatter_fill_writes_every_row, 0, CASES);
     tcase_add_loop_test(tests, broadcast_row_adds_a_row, 0, CASES);
+    tcase_add_loop_test(tests, scatter_backward_is_the_gradient, 0, CASES);
+    tcase_add_loop_test(tests, the_reference_gradient_is_the_difference_quotient, 0, 2);
+    tcase_add_loop_test(tests, row_dot_is_the_dot, 0, CASES);
+    tcase_add_loop_test(tests, broadcast_row_backward_sums_rows, 0, CASES);
+    tcase_add_test(tests, gradients_pass_nan_by);
+    tcase_add_test(tests, bad_gradient_calls_are_refused);
     tcase_add_test(tests, broadcast_row_to_many_rows);
     tcase_add_test(tests, nan_stays_in_its_row);
     tcase_add_test(tests, repeated_sums_are_repeatable);

@@ -32,6 +32,7 @@
     X(rotary) \
     X(route) \
     X(scatter) \
+    X(scatter_backward) \
     X(score) \
     X(select) \
     X(sinkhorn) \
@@ -81,6 +82,7 @@
     X(RMS_NORM_FORWARD, norm, rms_norm_forward) \
     X(ROTARY, rotary, rotary) \
     X(ROUTE_MASK, route, route_mask) \
+    X(SCATTER_BACKWARD, scatter_backward, scatter_backward) \
     X(SCATTER_CHAIN, scatter, scatter_chain) \
     X(SCATTER_CLEAR, scatter, scatter_clear) \
     X(SCATTER_ROWS, scatter, scatter_rows) \
@@ -103,6 +105,7 @@
     X(SINKHORN_START, sinkhorn, sinkhorn_start) \
     X(SINKHORN_TOKENS, sinkhorn, sinkhorn_tokens) \
     X(SINKHORN_TOKENS_BACKWARD, sinkhorn_backward, sinkhorn_tokens_backward) \
+    X(SLOT_COUNTS, scatter_backward, slot_counts) \
     X(SUM_SQUARES, gradient_norm, sum_squares) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
@@ -110,7 +113,9 @@
     X(TOPK_MERGE, topk, topk_merge) \
     X(TOPK_SORT, topk, topk_sort) \
     X(TOPK_VALUE_GRADIENT, topk, topk_value_gradient) \
-    X(TOPK_WRITE, topk, topk_write)
+    X(TOPK_WRITE, topk, topk_write) \
+    X(UNMARK_SLOTS, scatter_backward, unmark_slots) \
+    X(VALID_ROWS, scatter_backward, valid_rows)
 
 /* Files that begin with another one than common: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \

@@ -36,3 +36,22 @@ void reference_scatter_fill(const double *y, const int *index, const double *sco
     for (size_t i = 0; i < B * N * D; i++) x[i] = (base ? base[i] : 0) + (row ? row[i % D] : 0);
     reference_scatter(y, index, scores, mean, base, x, B, N, K, D);
 }
+
+void reference_scatter_backward(const double *dx, const int *index, const double *scores, bool mean,
+                                const double *y, double *dy, double *dscores, size_t B, size_t N,
+                                size_t K, size_t D)
+{
+    for (size_t slot = 0; slot < B * K; slot++) {
+        const int n = index[slot];
+        size_t slots = 0;
+        for (size_t k = 0; k < K; k++) slots += index[slot / K * K + k] == n;
+        dscores[slot] = 0;
+        for (size_t d = 0; d < D; d++) {
+            const bool inside = n >= 0 && (size_t)n < N;
+            const double g = inside ? dx[(slot / K * N + (size_t)n) * D + d] : 0;
+            const double share = mean ? g / (double)slots : g;
+            dy[slot * D + d] = (scores ? scores[slot] : 1) * share;
+            dscores[slot] += share * y[slot * D + d];
+        }
+    }
+}
