@@ -89,7 +89,7 @@ inline float2 term(float s, float2 base, float scale)
 inline float8 terms(float8 s, float2 base, float scale)
 {
     const float8 x = (s + base.x) + base.y;
-    return select(exp2(x * scale), (float8)1.0f, x > 0.0f);
+    return select(exp2_normal(x * scale), (float8)1.0f, x > 0.0f);
 }
 
 // ---- forward, one launch ----
@@ -198,10 +198,15 @@ __kernel void coor_descent_step(IN_F32(scores), IN_F32(before), OUT_F32(after), 
 
     const float2 base = base_of(solver);
     float8 sum = 0.0f, lost = 0.0f, ceiling = 0.0f;
-    for (size_t n = part * chunk + 8 * get_local_id(0); n < last; n += 8 * get_local_size(0)) {
-        const float8 v = load8_valid(&at(scores, row * N + n), 0, last - n);
-        accumulate8(&sum, &lost, terms(v, base, LOG2E / next_e));
-        ceiling += select((float8)0.0f, (float8)1.0f, (v + base.x) + base.y > 0.0f);
+    size_t n = part * chunk + 8 * get_local_id(0);
+    while (n < last) {
+        float8 some = 0.0f; // a few terms by themselves: accumulate8 waits on itself
+        for (int i = 0; i < 8 && n < last; i++, n += 8 * get_local_size(0)) {
+            const float8 v = load8_valid(&at(scores, row * N + n), 0, last - n);
+            some += terms(v, base, LOG2E / next_e);
+            ceiling += select((float8)0.0f, (float8)1.0f, (v + base.x) + base.y > 0.0f);
+        }
+        accumulate8(&sum, &lost, some);
     }
     sums = group_sum_pair((float2)(sum8(sum), sum8(ceiling)), scratch);
     if (get_local_id(0) == 0) vstore2(sums, pairs + 2 + part, &at(after, 0));
@@ -222,7 +227,8 @@ __kernel void coor_descent_end(INOUT_F32(scores), IN_F32(before), OUT_F32(state)
     for (size_t n = part * chunk + 8 * get_local_id(0); n < last; n += 8 * get_local_size(0)) {
         __global float *x = &at(scores, row * N + n);
         const float8 v = load8_valid(x, 0, last - n);
-        store8(x, select(terms(v, solver.a, LOG2E / next_e), (float8)0.0f, v == -INFINITY),
-                     last - n);
+        const float8 score = terms(v, solver.a, LOG2E / next_e);
+        store8(x, select(score, (float8)0.0f, score <= 0x1p-126f || v == -INFINITY),
+               last - n);
     }
 }

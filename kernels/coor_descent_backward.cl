@@ -82,7 +82,7 @@ __kernel void coor_descent_spread(IN_F32(s), IN_U8(mask), IN_F32(steps), INOUT_F
         if (step.w != 0.0f) {
             const float8 x = (v + step.x) + step.y, was = (v + before.x) + before.y;
             accumulate8(&sum, &lost,
-                        select(step.w * exp2(x * step.z), (float8)0.0f, was > 0.0f));
+                        select(step.w * exp2_normal(x * step.z), (float8)0.0f, was > 0.0f));
         }
         before = step;
     }

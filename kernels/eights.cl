@@ -4,13 +4,13 @@
 // From element i of a mask on, as a pointer; 0 where the mask is absent.
 #define mask_at(mask, i) (present(mask) ? &at(mask, i) : 0)
 
-// Two sums at once, in a fixed order, with two barriers in all: for loops that wait on each sum. The
-// group's size is a power of two, scratch holds 32 more than it.
+// Two sums at once over the work-group, in a fixed order, with three barriers in all: for loops that
+// wait on each sum. The group's size is a power of two, scratch holds 33 more than it.
 inline float2 group_sum_pair(float2 value, __local float2 *scratch)
 {
     const size_t i = get_local_id(0), items = get_local_size(0);
     const size_t width = min(items, (size_t)32);
-    __local float2 *partial = scratch + items;
+    __local float2 *partial = scratch + items, *sum = partial + 32;
     scratch[i] = value;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (i < width) {
@@ -18,9 +18,12 @@ inline float2 group_sum_pair(float2 value, __local float2 *scratch)
         partial[i] = value;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    float2 sum = partial[0];
-    for (size_t j = 1; j < width; j++) sum += partial[j];
-    return sum;
+    if (i == 0) {
+        for (size_t j = 1; j < width; j++) value += partial[j];
+        *sum = value;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return *sum;
 }
 
 // Eight floats at a time, the last time fewer: the first count of x (any count from 1 on), those
@@ -70,4 +73,10 @@ inline void accumulate8(float8 *sum, float8 *lost, float8 value)
     const float8 wanted = value - *lost, next = *sum + wanted;
     *lost = (next - *sum) - wanted;
     *sum = next;
+}
+
+// exp2, but 2^-126 for what is smaller: CPUs take a hundred times longer over subnormal numbers.
+inline float8 exp2_normal(float8 x)
+{
+    return exp2(select(x, (float8)-126.0f, x < -126.0f));
 }

@@ -69,7 +69,7 @@ static colt5_status forward_rows(colt5_context *ctx, const struct solver_call *c
                   ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->scores),
                        TENSOR(call->state), SIZE(call->N), SIZE(call->R), FLOAT(call->k),
                        INT(call->T), FLOAT(call->eps), FLOAT(call->eps_init),
-                       FLOAT(call->eps_decay), LOCAL((group + 32) * 2 * sizeof(float))));
+                       FLOAT(call->eps_decay), LOCAL((group + 33) * 2 * sizeof(float))));
 }
 
 static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call *call,
@@ -82,7 +82,7 @@ static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call 
         group_size(ctx, KERNEL_COOR_DESCENT_STEP, NO_DEFINES, wanted_group(ctx, call), &group);
     if (status != COLT5_OK) return status;
     const struct grid grid = GROUPS(rows, chunks->count, 1, group);
-    const size_t local = (group + 32) * 2 * sizeof(float);
+    const size_t local = (group + 33) * 2 * sizeof(float);
 
     status =
         launch(ctx, KERNEL_COOR_DESCENT_BEGIN, NO_DEFINES, grid,
