@@ -80,10 +80,8 @@ static int find_valid(struct run *run)
     if (!run->valid) return complain_memory();
     memset(run->valid, 1, count);
     colt5_status status = COLT5_OK;
-    if (run->mask)
-        status = colt5_tensor_read(run->session.ctx, &run->mask_tensor, run->valid);
-    else if (takes_text(run->layer))
-        status = leave_out_padding(run, count);
+    if (run->mask) status = colt5_tensor_read(run->session.ctx, &run->mask_tensor, run->valid);
+    if (status == COLT5_OK && takes_text(run->layer)) status = leave_out_padding(run, count);
     return status == COLT5_OK ? EXIT_FINE : fail_call(run, status);
 }
 

@@ -15,6 +15,7 @@
     X(attention_lanes) \
     X(attention_tiles) \
     X(attention_vectors) \
+    X(clear) \
     X(columns) \
     X(coor_descent) \
     X(coor_descent_backward) \
@@ -48,6 +49,7 @@
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
+    X(CLEAR, clear, clear) \
     X(COLUMN_PARTIALS, columns, column_partials) \
     X(COLUMN_SUMS, columns, column_sums) \
     X(COOR_DESCENT_BEGIN, coor_descent, coor_descent_begin) \

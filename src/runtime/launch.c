@@ -175,14 +175,9 @@ colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const col
 
 colt5_status clear_tensor(colt5_context *ctx, const colt5_tensor *tensor)
 {
-    const cl_uchar zero = 0;
-    const size_t size = colt5_type_size(tensor->type), bytes = bytes_of(tensor);
-    if (ctx->planning || bytes == 0) return COLT5_OK;
-    CHECK(may_enqueue(ctx, "clear"));
-    const cl_int error =
-        clEnqueueFillBuffer(ctx->queue, tensor->buffer, &zero, 1, tensor->offset * size, bytes, 0,
-                            NULL, profile_slot(ctx, "clear"));
-    return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "clear", "clEnqueueFillBuffer", error);
+    const size_t count = colt5_tensor_count(tensor);
+    return launch(ctx, KERNEL_CLEAR, DEFINES(DEFINE("BYTES", colt5_type_size(tensor->type))),
+                  GRID(count, 1, 1), ARGS(TENSOR(tensor), SIZE(count)));
 }
 
 colt5_status upload_tensor(colt5_context *ctx, const void *values, const colt5_tensor *tensor)
