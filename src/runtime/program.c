@@ -70,8 +70,7 @@ static colt5_status build_source(colt5_context *ctx, enum kernel_file file, cons
     if (*program) return COLT5_OK;
     *program = clCreateProgramWithSource(ctx->cl, 1, &text, NULL, &error);
     if (!*program) return fail_cl(ctx, name, "clCreateProgramWithSource", error);
-    if (ctx->callbacks.progress)
-        ctx->callbacks.progress(ctx->callbacks.user, name, ctx->programs.program_count, 0);
+    say_progress(ctx, name, ctx->programs.program_count, 0);
     error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
     if (error == CL_SUCCESS) {
         binary_cache_store(ctx, text, options, *program);

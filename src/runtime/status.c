@@ -83,6 +83,12 @@ void say(colt5_context *ctx, const char *format, ...)
     ctx->callbacks.log(ctx->callbacks.user, text);
 }
 
+void say_progress(colt5_context *ctx, const char *what, size_t done, size_t total)
+{
+    if (ctx && ctx->callbacks.progress)
+        ctx->callbacks.progress(ctx->callbacks.user, what, done, total);
+}
+
 const char *cl_error_name(cl_int error)
 {
     switch (error) {

@@ -19,6 +19,9 @@ const char *cl_error_name(cl_int error);
 /* Says a line through the log callback, if there is one. */
 void say(colt5_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Tells the progress callback, if there is one; ctx may be NULL. */
+void say_progress(colt5_context *ctx, const char *what, size_t done, size_t total);
+
 /* In a function with `colt5_status status` and a label `out:`: leaves when the call fails. */
 #define TRY(call)                                                                                  \
     do {                                                                                           \
