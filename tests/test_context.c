@@ -140,7 +140,8 @@ START_TEST(objects_that_do_not_belong_together_are_refused)
     const cl_device_partition_property halves[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
     cl_device_id part[16];
     cl_uint parts = 0;
-    if (clCreateSubDevices(own.device, halves, 16, part, &parts) == CL_SUCCESS && parts > 0) {
+    if (!tiny() && /* Oclgrind has none, and its check would complain */
+        clCreateSubDevices(own.device, halves, 16, part, &parts) == CL_SUCCESS && parts > 0) {
         refuse(own.cl, part[0], own.queue, "not of this");
         for (cl_uint i = 0; i < parts && i < 16; i++) clReleaseDevice(part[i]);
     }

@@ -96,6 +96,7 @@ END_TEST
 
 START_TEST(a_kernel_that_does_not_build_gives_its_log)
 {
+    if (tiny()) return; /* a checker of API calls would complain */
     put_text("common.cl", "\n");
     put_text("gather.cl", "__kernel void gather(__global float *x) { x[0] = no_such_name; }\n");
     setenv("COLT5_KERNEL_DIR", in_folder(""), 1);
@@ -112,6 +113,7 @@ END_TEST
 
 START_TEST(a_kernel_that_is_missing_is_named)
 {
+    if (tiny()) return; /* a checker of API calls would complain */
     put_text("common.cl", "\n");
     put_text("gather.cl", "__kernel void another(__global float *x) { x[0] = 1; }\n");
     setenv("COLT5_KERNEL_DIR", in_folder(""), 1);

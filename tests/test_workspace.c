@@ -67,8 +67,8 @@ static colt5_status outer(colt5_context *of, void *call)
         colt5_tensor a, b;
         status = take_floats(of, walk->chunk * walk->width + extra, &a);
         if (status == COLT5_OK) status = take_floats(of, walk->chunk * walk->width, &b);
-        if (status == COLT5_OK) status = clear_tensor(of, &a);
-        if (status == COLT5_OK) status = copy_tensor(of, &a, &b);
+        if (status == COLT5_OK && !tiny()) status = clear_tensor(of, &a);
+        if (status == COLT5_OK && !tiny()) status = copy_tensor(of, &a, &b);
         walk->inner_chunk = walk->rows;
         if (status == COLT5_OK)
             status = workspace_call(of, "inner", inner, walk, &walk->inner_chunk, 8);

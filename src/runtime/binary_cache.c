@@ -76,13 +76,14 @@ static struct key key_of(const colt5_context *ctx, const char *source, const cha
  * once: PoCL first compiles each once more rusticl 22.3         2.6 to 6.3      0.7 to 1.1     and
  * writing 2
  *
- * So it is left to PoCL's and Mesa's own caches. Drivers that were not measured get it.
+ * So it is left to PoCL's and Mesa's own caches. Oclgrind is given options the key cannot know.
+ * Drivers that were not measured get it.
  */
 static bool gains(const colt5_context *ctx)
 {
     const char *platform = ctx->info.platform_name;
     return !strstr(platform, "Portable Computing Language") && !strstr(platform, "rusticl") &&
-           !strstr(platform, "Clover");
+           !strstr(platform, "Clover") && !strstr(platform, "Oclgrind");
 }
 
 static bool is_on(const colt5_context *ctx)

@@ -19,6 +19,7 @@
     X(columns) \
     X(coor_descent) \
     X(coor_descent_backward) \
+    X(copy) \
     X(cross_entropy) \
     X(cum_softmax) \
     X(eights) \
@@ -59,6 +60,7 @@
     X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
+    X(COPY, copy, copy) \
     X(CROSS_ENTROPY_BACKWARD, cross_entropy, cross_entropy_backward) \
     X(CROSS_ENTROPY_FORWARD, cross_entropy, cross_entropy_forward) \
     X(CROSS_ENTROPY_MEAN, cross_entropy, cross_entropy_mean) \

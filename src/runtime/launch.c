@@ -162,10 +162,24 @@ static size_t bytes_of(const colt5_tensor *tensor)
     return colt5_tensor_count(tensor) * colt5_type_size(tensor->type);
 }
 
+/* As copy_tensor, by a kernel: Oclgrind takes a buffer's other bytes for uninitialised once a part
+ * of it was copied to. */
+static colt5_status copy_checked(colt5_context *ctx, const colt5_tensor *from,
+                                 const colt5_tensor *to)
+{
+    const size_t size = colt5_type_size(to->type), bytes = bytes_of(to);
+    const colt5_tensor x =
+        colt5_tensor_wrap(from->buffer, from->offset * size, COLT5_U8, 1, &bytes);
+    const colt5_tensor y = colt5_tensor_wrap(to->buffer, to->offset * size, COLT5_U8, 1, &bytes);
+    return launch(ctx, KERNEL_COPY, NO_DEFINES, GRID(bytes, 1, 1),
+                  ARGS(TENSOR(&x), TENSOR(&y), SIZE(bytes)));
+}
+
 colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const colt5_tensor *to)
 {
     const size_t size = colt5_type_size(from->type), bytes = bytes_of(from);
     if (ctx->planning || bytes == 0) return COLT5_OK;
+    if (ctx->workspace.separate) return copy_checked(ctx, from, to);
     CHECK(may_enqueue(ctx, "copy"));
     const cl_int error =
         clEnqueueCopyBuffer(ctx->queue, from->buffer, to->buffer, from->offset * size,

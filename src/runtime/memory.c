@@ -113,6 +113,19 @@ static cl_mem create_for_good(colt5_context *ctx, size_t bytes, cl_int *error)
     return NULL;
 }
 
+/* NaN of every type: what is read must have been written. One write of the whole buffer, because
+ * Oclgrind takes a buffer's other bytes for uninitialised once the host has written a part. */
+static colt5_status poison(colt5_context *ctx, cl_mem buffer, size_t bytes)
+{
+    unsigned char *values = host_allocate(bytes);
+    REQUIRE(ctx, values, COLT5_ERROR_MEMORY, "buffer: no host memory");
+    memset(values, 0xFF, bytes);
+    const cl_int error =
+        clEnqueueWriteBuffer(ctx->queue, buffer, CL_TRUE, 0, bytes, values, 0, NULL, NULL);
+    host_release(values);
+    return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, "buffer", "clEnqueueWriteBuffer", error);
+}
+
 colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer)
 {
     *buffer = NULL;
@@ -122,6 +135,11 @@ colt5_status buffer_create(colt5_context *ctx, size_t bytes, cl_mem *buffer)
             (unsigned long long)ctx->info.largest_buffer);
     cl_int error;
     *buffer = create_for_good(ctx, bytes ? bytes : 1, &error);
+    if (*buffer && ctx->workspace.separate && bytes > 0) {
+        const colt5_status status = poison(ctx, *buffer, bytes);
+        if (status != COLT5_OK) buffer_release(buffer);
+        return status;
+    }
     if (*buffer) return COLT5_OK;
     const colt5_status status = fail_cl(ctx, "buffer", "clCreateBuffer", error);
     if (status != COLT5_ERROR_MEMORY && error != CL_OUT_OF_RESOURCES) return status;

@@ -31,6 +31,7 @@ size_t workspace_held(const colt5_context *ctx)
 
 /* ---- taking and giving back ---- */
 
+/* For checkers: a buffer of this size to the byte. */
 static colt5_status take_single(colt5_context *ctx, size_t bytes, cl_mem *buffer)
 {
     struct workspace *space = &ctx->workspace;

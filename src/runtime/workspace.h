@@ -25,7 +25,7 @@ struct workspace {
     } slabs[WORKSPACE_SLABS];
     int slab;       /* the one scratch() takes from */
     size_t limit;   /* asked by the user; 0: the device's */
-    bool separate;  /* a buffer per tensor, so that checkers see overruns */
+    bool separate;  /* for checkers: a buffer per tensor, every buffer begins as NaN */
     cl_mem *single; /* those buffers */
     size_t single_count, single_capacity;
     bool running;        /* within a call: calls within it just run */
