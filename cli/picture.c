@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "picture.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,19 @@ void draw_box(struct picture *picture, size_t x, size_t y, size_t width, size_t 
             pixel[1] = colour.green;
             pixel[2] = colour.blue;
         }
+}
+
+void draw_line(struct picture *picture, double x, double y, double to_x, double to_y, size_t thick,
+               struct colour colour)
+{
+    const double across = fabs(to_x - x), down = fabs(to_y - y);
+    const size_t steps = (size_t)ceil(across > down ? across : down), back = thick / 2;
+    for (size_t i = 0; i <= steps; i++) {
+        const double t = steps ? (double)i / (double)steps : 0;
+        const double column = x + t * (to_x - x) + 0.5, row = y + t * (to_y - y) + 0.5;
+        if (column < (double)back || row < (double)back) continue;
+        draw_box(picture, (size_t)column - back, (size_t)row - back, thick, thick, colour);
+    }
 }
 
 static void draw_glyph(struct picture *picture, size_t x, size_t y, struct colour colour,

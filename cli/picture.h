@@ -22,6 +22,10 @@ struct picture make_picture(size_t width, size_t height, struct colour colour);
 void draw_box(struct picture *picture, size_t x, size_t y, size_t width, size_t height,
               struct colour colour);
 
+/* From one point to another, centre of a pixel to centre of a pixel, `thick` wide. */
+void draw_line(struct picture *picture, double x, double y, double to_x, double to_y, size_t thick,
+               struct colour colour);
+
 /*
  * Lower-case letters, digits, "-", "." and "%"; others are blank. LETTER wide and LINE high each,
  * from the left, the centre or the right of x.
