@@ -28,8 +28,8 @@
 #define ATTENTION_SIZES                                                                            \
     ulong Q, ulong M, ulong H, ulong E, ulong R, ulong N, ulong first_key, ulong first_query,      \
         ulong window, int causal
-#define ATTENTION_ROWS(b, h)                                                                       \
-    attention_rows(Q, M, H, E, R, N, first_key, first_query, window, causal, b, h)
+#define ATTENTION_ROWS(rows, b, h)                                                                 \
+    attention_rows(rows, Q, M, H, E, R, N, first_key, first_query, window, causal, b, h)
 
 // The rows of one head of one sample, as element numbers.
 typedef struct {
@@ -44,38 +44,37 @@ typedef struct {
     int window, causal;
 } rows_of_head;
 
-INLINE rows_of_head attention_rows(size_t Q, size_t M, size_t H, size_t E, size_t R, size_t N,
-                                   size_t first_key, size_t first_query, size_t window, int causal,
-                                   size_t b, size_t h)
+// Not returned: Oclgrind cannot follow what becomes of an inlined function that returns a struct.
+INLINE void attention_rows(rows_of_head *rows, size_t Q, size_t M, size_t H, size_t E, size_t R,
+                           size_t N, size_t first_key, size_t first_query, size_t window,
+                           int causal, size_t b, size_t h)
 {
-    rows_of_head rows;
 #if LOCAL
-    rows.query_step = rows.key_step = 3 * H * E;
-    rows.query = (b * M + first_query - first_key) * 3 * H * E + h * E;
-    rows.key = (b * M * 3 + 1) * H * E + h * E;
-    rows.value = rows.key + H * E;
-    rows.mask = b * N + first_key;
-    rows.keys = (int)N;
+    rows->query_step = rows->key_step = 3 * H * E;
+    rows->query = (b * M + first_query - first_key) * 3 * H * E + h * E;
+    rows->key = (b * M * 3 + 1) * H * E + h * E;
+    rows->value = rows->key + H * E;
+    rows->mask = b * N + first_key;
+    rows->keys = (int)N;
 #else
     const size_t heads = H / R, r = h / heads;
-    rows.query_step = H * E;
-    rows.query = b * Q * H * E + h * E;
-    rows.key_step = heads * 2 * E;
-    rows.key = ((b * R + r) * M * heads + h - r * heads) * 2 * E;
-    rows.value = rows.key + E;
-    rows.mask = (b * R + r) * M;
-    rows.keys = (int)M;
+    rows->query_step = H * E;
+    rows->query = b * Q * H * E + h * E;
+    rows->key_step = heads * 2 * E;
+    rows->key = ((b * R + r) * M * heads + h - r * heads) * 2 * E;
+    rows->value = rows->key + E;
+    rows->mask = (b * R + r) * M;
+    rows->keys = (int)M;
 #endif
-    rows.out_step = H * E;
-    rows.out = b * Q * H * E + h * E;
-    rows.lse = (b * H + h) * Q;
-    rows.head = h;
-    rows.begin = (int)first_query;
-    rows.end = (int)(first_query + Q);
-    rows.first = (int)first_key;
-    rows.window = (int)window;
-    rows.causal = causal;
-    return rows;
+    rows->out_step = H * E;
+    rows->out = b * Q * H * E + h * E;
+    rows->lse = (b * H + h) * Q;
+    rows->head = h;
+    rows->begin = (int)first_query;
+    rows->end = (int)(first_query + Q);
+    rows->first = (int)first_key;
+    rows->window = (int)window;
+    rows->causal = causal;
 }
 
 // The first and the last token the query at a token may see, the ends of the sequence not yet cut

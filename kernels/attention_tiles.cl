@@ -188,7 +188,8 @@ attention_tiles(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F3
 
     const int item = get_local_id(0), ty = item_y(item), tx = item_x(item);
     const size_t h = get_group_id(1), b = get_group_id(2);
-    const rows_of_head rows = ATTENTION_ROWS(b, h);
+    rows_of_head rows;
+    ATTENTION_ROWS(&rows, b, h);
     const int token = (rows.begin / QUERIES + (int)get_group_id(0)) * QUERIES;
     const int begin = max(token, rows.begin), end = min(token + QUERIES, rows.end);
 

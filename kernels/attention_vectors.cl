@@ -118,7 +118,8 @@ __kernel void attention_vectors(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(
 {
     const size_t h = get_group_id(1), b = get_group_id(2);
     const size_t width = (E + COLUMNS - 1) / COLUMNS * COLUMNS;
-    const rows_of_head rows = ATTENTION_ROWS(b, h);
+    rows_of_head rows;
+    ATTENTION_ROWS(&rows, b, h);
     const int token = (rows.begin / ROWS + (int)get_group_id(0)) * ROWS, step = rows_of_a_tile(width);
     const int null = present(null_kv) ? 1 : 0; // one key more, before the others
     const int first = LOCAL ? max(first_seen(rows, max(token, rows.begin)), 0) : -null;
