@@ -14,7 +14,7 @@ __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_sc
                             const int gelu_after)
 {
     const size_t fours = (N + 3) / 4, m = get_global_id(0) / fours;
-    const size_t n = get_global_id(0) % fours * 4;
+    const size_t n = (get_global_id(0) - m * fours) * 4;
     if (m >= M) return;
 
     const long to = present(scatter) ? picked(scatter_buffer + scatter_offset, m, scatter_rows, c_rows)

@@ -154,7 +154,8 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                                              : (long)m;
             const float scale = present(row_scale) ? at(row_scale, m) : 1.0f;
             for (uint h = 0; h < 2; h++) {
-                const uint from = column + h * REGISTER, have = from < columns ? columns - from : 0;
+                const uint from = column + h * REGISTER;
+                const uint have = from < columns ? min(columns - from, (uint)REGISTER) : 0;
                 const size_t wait = partial_offset + (row + i) * (size_t)partial_columns + from;
                 const size_t i_c = (size_t)to * N + first_n + from;
                 floats value = done[i][h];

@@ -81,22 +81,17 @@ GELU_FUNCTIONS(float4, gelu4, gelu4_slope)
 // Sums in registers live only in a body that is inlined.
 #define inlined inline __attribute__((always_inline))
 
-// Elements i … i+3 of an operand, zeros from have on.
-inlined storage4 four(__global const storage *x, size_t i, uint have)
+// Elements i … i+3 of a line of an operand, zeros from end on.
+inlined storage4 four(__global const storage *line, uint i, uint end)
 {
 #if VECTOR
-    return have ? *(__global const storage4 *)(x + i) : (storage4)(0);
+    return i < end ? *(__global const storage4 *)(line + i) : (storage4)(0);
 #else
-    return storage_of((float4)(have > 0 ? load_storage(x, i) : 0.0f,
-                               have > 1 ? load_storage(x, i + 1) : 0.0f,
-                               have > 2 ? load_storage(x, i + 2) : 0.0f,
-                               have > 3 ? load_storage(x, i + 3) : 0.0f));
+    return storage_of((float4)(i < end ? load_storage(line, i) : 0.0f,
+                               i + 1 < end ? load_storage(line, i + 1) : 0.0f,
+                               i + 2 < end ? load_storage(line, i + 2) : 0.0f,
+                               i + 3 < end ? load_storage(line, i + 3) : 0.0f));
 #endif
-}
-
-inline uint until(uint i, uint end)
-{
-    return i < end ? end - i : 0;
 }
 
 // An operand whose k is contiguous ([R][K]): start[v] is where the row of vector v begins, end[v]
@@ -105,7 +100,7 @@ inlined void fetch_rows(storage4 *next, __global const storage *x, const size_t 
                        const uint *end, uint k)
 {
 #pragma unroll
-    for (uint v = 0; v < VECTORS; v++) next[v] = four(x, start[v] + k, until(k, end[v]));
+    for (uint v = 0; v < VECTORS; v++) next[v] = four(x + start[v], k, end[v]);
 }
 
 inlined void put_rows(__local float *slab, const storage4 *next, uint item)
@@ -127,7 +122,7 @@ inlined void fetch_lines(storage4 *next, __global const storage *x, uint r, uint
 #pragma unroll
     for (uint v = 0; v < VECTORS; v++) {
         const uint line = k + v * LINE_STEP;
-        next[v] = four(x, (size_t)line * R + r, line < end ? until(r, R) : 0);
+        next[v] = four(x + (size_t)line * R, r, line < end ? R : 0);
     }
 }
 
@@ -165,19 +160,20 @@ inlined void multiply(float4 sums[ITEM][QUADS], __local const float *a, __local 
     }
 }
 
-// Four columns of C from n on, of which have exist: what the sums become, added and stored.
-inlined void finish(__global c_storage *c, size_t to, __global const c_storage *residual,
-                   size_t from, bool add, bool wide, uint have, float4 value)
+// Columns n … n+3 of a row of C, of N: the residual's row added, stored.
+inlined void finish(__global c_storage *c, __global const c_storage *residual, uint n, uint N,
+                    bool add, bool wide, float4 value)
 {
     if (wide) {
-        if (add) value += floats_of_c(*(__global const c_storage4 *)(residual + from));
-        *(__global c_storage4 *)(c + to) = c_storage_of(value);
+        if (add) value += floats_of_c(*(__global const c_storage4 *)(residual + n));
+        *(__global c_storage4 *)(c + n) = c_storage_of(value);
         return;
     }
     const float values[4] = {value.x, value.y, value.z, value.w};
 #pragma unroll
     for (uint j = 0; j < 4; j++)
-        if (j < have) store_c_storage(c, to + j, add ? values[j] + load_c_storage(residual, from + j) : values[j]);
+        if (n + j < N)
+            store_c_storage(c, n + j, add ? values[j] + load_c_storage(residual, n + j) : values[j]);
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
@@ -192,10 +188,10 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
 
     // The tile: BAND tiles of M, then the next columns.
     const uint tiles_m = (M + TILE - 1) / TILE, tiles_n = (N + TILE - 1) / TILE;
-    const uint in_band = get_group_id(0) % (BAND * tiles_n);
-    const uint band = get_group_id(0) / (BAND * tiles_n) * BAND;
-    const uint height = min(tiles_m - band, (uint)BAND);
-    const uint tile_m = (band + in_band % height) * TILE, tile_n = in_band / height * TILE;
+    const uint id = get_group_id(0), bands = id / (BAND * tiles_n);
+    const uint in_band = id - bands * BAND * tiles_n, height = min(tiles_m - bands * BAND, (uint)BAND);
+    const uint along_n = in_band / height, along_m = bands * BAND + in_band - along_n * height;
+    const uint tile_m = along_m * TILE, tile_n = along_n * TILE;
     const uint k_begin = get_group_id(1) * part, k_end = min(K, k_begin + part);
 
 #if TRANSPOSE_A
@@ -277,16 +273,17 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
         const float scale = to >= 0 && present(row_scale) ? at(row_scale, m) : 1.0f;
 #pragma unroll
         for (uint p = 0; p < QUADS; p++) {
-            const uint n = tile_n + column + p * SIDE * 4, have = to >= 0 ? until(n, N) : 0;
+            const uint n = tile_n + column + p * SIDE * 4;
+            if (to < 0 || n >= N) continue;
             float4 value = alpha * sums[i][p];
-            if (present(bias) && have)
-                value += (float4)(load(bias, n), have > 1 ? load(bias, n + 1) : 0.0f,
-                                  have > 2 ? load(bias, n + 2) : 0.0f,
-                                  have > 3 ? load(bias, n + 3) : 0.0f);
+            if (present(bias))
+                value += (float4)(load(bias, n), n + 1 < N ? load(bias, n + 1) : 0.0f,
+                                  n + 2 < N ? load(bias, n + 2) : 0.0f,
+                                  n + 3 < N ? load(bias, n + 3) : 0.0f);
             if (gelu_after) value = gelu4(value);
-            if (have)
-                finish(c_buffer, c_offset + (size_t)to * N + n, residual_buffer,
-                       residual_offset + (size_t)to * N + n, add, wide, have, scale * value);
+            finish(c_buffer + c_offset + (size_t)to * N,
+                   residual_buffer + residual_offset + (size_t)to * N, n, N, add, wide,
+                   scale * value);
         }
     }
 }

@@ -49,11 +49,6 @@ colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *back
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
                             const struct gemm *like, bool *works);
 
-/* C[dest(m)][n] of gemm.h from the sums of `parts` [M][N] in float32, added up in their order. sums
- * may be c itself where nothing is scattered. */
-colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const colt5_tensor *sums,
-                           size_t parts);
-
 /* What a scale of 0 stands for. */
 static inline float gemm_alpha(const struct gemm *product)
 {

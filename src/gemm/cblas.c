@@ -64,6 +64,8 @@ static colt5_status run(colt5_context *ctx, const struct gemm *p)
 {
     ctx->launches++;
     if (ctx->planning) return COLT5_OK;
+    const colt5_status may = may_enqueue(ctx, p->op);
+    if (may != COLT5_OK) return may;
     cl_int error = CL_SUCCESS;
     struct call call = {.a = map(ctx, p->a, p->M, p->K, CL_MAP_READ, &error),
                         .M = (int)p->M,

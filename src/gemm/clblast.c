@@ -76,6 +76,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *p)
     cl_mem copies = NULL;
     colt5_status status = take_copies(ctx, p, &copies);
     ctx->launches++;
+    if (status == COLT5_OK && !ctx->planning) status = may_enqueue(ctx, p->op);
     if (status == COLT5_OK && !ctx->planning) {
         pthread_mutex_lock(&lock);
         const CLBlastStatusCode code = CLBlastSgemmWithTempBuffer(

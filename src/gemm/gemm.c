@@ -25,9 +25,10 @@ struct gemm_state {
 };
 
 /*
- * NVIDIA: our kernel does what CLBlast does at twice the speed (an H200 is not among the devices it
- * is tuned for), and fuses. Other GPUs: CLBlast has tuned them one by one. CPUs: our panels beat
- * OpenBLAS, whose threads moreover quarrel with those of the OpenCL device; CLBlast is far behind.
+ * NVIDIA, and whatever is neither GPU nor CPU: our kernel does what CLBlast does at twice the speed
+ * (an H200 is not among the devices it is tuned for), and fuses. Other GPUs: CLBlast has tuned them
+ * one by one. CPUs: our panels beat OpenBLAS, whose threads moreover quarrel with those of the
+ * OpenCL device; CLBlast is far behind.
  */
 static const struct gemm_backend *const on_nvidia[] = {&gemm_tiled,
 #ifdef HAVE_CLBLAST
@@ -51,8 +52,10 @@ static const struct gemm_backend *const on_cpu[] = {&gemm_packed,
 
 static const struct gemm_backend *const *device_order(const colt5_context *ctx)
 {
+    const bool gpu = ctx->info.kind == COLT5_DEVICE_DISCRETE_GPU ||
+                     ctx->info.kind == COLT5_DEVICE_INTEGRATED_GPU;
     if (device_is_cpu(ctx)) return on_cpu;
-    return strstr(ctx->info.vendor, "NVIDIA") ? on_nvidia : on_gpu;
+    return gpu && !strstr(ctx->info.vendor, "NVIDIA") ? on_gpu : on_nvidia;
 }
 
 static void release_state(colt5_context *ctx, void *kept)

@@ -49,6 +49,12 @@ struct gemm {
  * makes one. The first use of a kernel waits for a small product of known answer. */
 colt5_status gemm(colt5_context *ctx, const struct gemm *product);
 
+/* Only what follows the product: C from sums that are there already, `parts` times [M][N] in
+ * float32, added up in their order. Of a only the type counts. sums may be c itself where nothing
+ * is scattered. */
+colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const colt5_tensor *sums,
+                           size_t parts);
+
 /* From now on tries the backend of this name first where it can ("" or NULL: the device's order).
  * COLT5_GEMM in the environment does so for every context. */
 colt5_status gemm_prefer(colt5_context *ctx, const char *name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/linear.h>
+#include "ops/linear.h"
 
 #include "gemm/gemm.h"
 #include "runtime/check.h"
@@ -7,8 +7,7 @@
 
 static const colt5_linear_options no_options;
 
-/* How many dims stand before the last ones that multiply to width; -1: none multiply to it. */
-static int leading_dims(const colt5_tensor *tensor, size_t width)
+int linear_leading_dims(const colt5_tensor *tensor, size_t width)
 {
     for (int rank = tensor->rank - 1; rank >= 0; rank--)
         if (dims_product(tensor->dims + rank, tensor->rank - rank) == width) return rank;
@@ -43,16 +42,14 @@ static colt5_status check_extras(colt5_context *ctx, const colt5_tensor *x,
     if (residual) {
         REQUIRE_TYPE(ctx, "linear", residual, y->type);
         CHECK(check_shape(ctx, "linear", "residual", residual, y->rank, y->dims));
-        if (residual->buffer != y->buffer || residual->offset != y->offset)
-            REQUIRE_APART(ctx, "linear", residual, y);
+        REQUIRE_APART_OR_SAME(ctx, "linear", residual, y);
     }
     return COLT5_OK;
 }
 
-/* Rows and their indices: fills the product's sizes. x_rank and y_rank: dims before I and O. */
-static colt5_status check_rows(colt5_context *ctx, const colt5_tensor *x, int x_rank,
-                               const colt5_linear_options *options, const colt5_tensor *y,
-                               int y_rank, struct gemm *product)
+colt5_status linear_check_rows(colt5_context *ctx, const colt5_tensor *x, int x_rank,
+                               const colt5_linear_options *options, const char *name,
+                               const colt5_tensor *y, int y_rank, struct gemm *product)
 {
     const colt5_tensor *index = options->index, *scatter = options->scatter, *rows = x;
     int rank = x_rank;
@@ -70,7 +67,7 @@ static colt5_status check_rows(colt5_context *ctx, const colt5_tensor *x, int x_
     product->M = dims_product(rows->dims, rank);
     if (!scatter) {
         REQUIRE(ctx, same_dims(rows, rank, y, y_rank), COLT5_ERROR_SHAPE,
-                "linear: the dims before O of y are not those of %s", index ? "index" : "x");
+                "linear: the dims before O of %s are not those of %s", name, index ? "index" : "x");
         return COLT5_OK;
     }
     REQUIRE_TENSOR(ctx, "linear", scatter, 2);
@@ -101,7 +98,7 @@ colt5_status colt5_linear_forward(colt5_context *ctx, const colt5_tensor *x,
     REQUIRE_APART(ctx, "linear", weight, y);
 
     const size_t O = weight->dims[0], I = weight->dims[1];
-    const int x_rank = leading_dims(x, I), y_rank = leading_dims(y, O);
+    const int x_rank = linear_leading_dims(x, I), y_rank = linear_leading_dims(y, O);
     REQUIRE(ctx, x_rank >= 0, COLT5_ERROR_SHAPE, "linear: the last dims of x do not make %zu", I);
     REQUIRE(ctx, y_rank >= 0, COLT5_ERROR_SHAPE, "linear: the last dims of y do not make %zu", O);
     struct gemm product = {.op = "linear",
@@ -118,7 +115,7 @@ colt5_status colt5_linear_forward(colt5_context *ctx, const colt5_tensor *x,
                            .row_scale = options->row_scale,
                            .residual = options->residual,
                            .scatter = options->scatter};
-    CHECK(check_rows(ctx, x, x_rank, options, y, y_rank, &product));
+    CHECK(linear_check_rows(ctx, x, x_rank, options, "y", y, y_rank, &product));
     CHECK(check_extras(ctx, x, weight, options, y, product.M));
     return gemm(ctx, &product);
 }

@@ -71,6 +71,11 @@ struct reference_gemm {
 };
 void reference_gemm(const struct reference_gemm *product, double *c);
 
+/* linear.c: dx is written, dweight and dbias are added to */
+void reference_linear_backward(const double *x, const double *weight, const double *dy,
+                               double scale, double *dx, double *dweight, double *dbias,
+                               size_t rows, size_t I, size_t O);
+
 /* local_attention.c: the op's options, its sizes, qkv and the mask (NULL: absent). */
 struct reference_local_attention {
     size_t B, P, Q, H, E, N, window, first_key, first_query;

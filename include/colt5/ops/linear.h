@@ -44,6 +44,34 @@ colt5_status colt5_linear_forward(colt5_context *ctx, const colt5_tensor *x,
                                   const colt5_tensor *weight, const colt5_linear_options *options,
                                   const colt5_tensor *y);
 
+/** Where the gradients of a linear map go; NULL: not wanted. */
+typedef struct colt5_linear_gradients {
+    const colt5_tensor *dx;      /* as x [..][I]: written; with an index [B][K][I] */
+    const colt5_tensor *dweight; /* as x or f32 [O][I]: added to */
+    const colt5_tensor *dbias;   /* as x or f32 [O]: added to */
+} colt5_linear_gradients;
+
+/**
+ * The gradients of y = scale · x Wᵀ + bias:
+ *
+ *     dx = scale · dy W          dweight += scale · dyᵀ x          dbias += Σ_rows dy
+ *
+ * x          [in]   f32|f16|bf16  [..][I]   NULL where dweight is not wanted
+ * weight     [in]   as x          [O][I]
+ * options    [in]   or NULL: scale and index as in the forward call, the others absent (bias and
+ *                   residual are not looked at)
+ * dy         [in]   as x or f32   [..][O]   f32 is rounded to the type of x first
+ * gradients  [out]  at least one            must not overlap an input or each other
+ *
+ * With an index dx is the gradient of the picked rows: colt5_scatter_add puts it back. Every sum
+ * has a fixed order. GELU, row_scale and scatter are undone by their own ops before this one:
+ * COLT5_ERROR_ARGUMENT where they are set. Errors otherwise as the forward call.
+ */
+COLT5_API
+colt5_status colt5_linear_backward(colt5_context *ctx, const colt5_tensor *x,
+                                   const colt5_tensor *weight, const colt5_linear_options *options,
+                                   const colt5_tensor *dy, const colt5_linear_gradients *gradients);
+
 #ifdef __cplusplus
 }
 #endif
