@@ -126,9 +126,7 @@ void close_session(struct session *session);
 /* True once a signal asked to stop: nothing more should be written. Says so, once. */
 bool interrupted(void);
 
-/* ---- models, arrays, texts (arrays.c); the exit code of each, after a message where it is not 0
- * ----
- */
+/* ---- models, arrays, texts (arrays.c): exit codes, after a message where not 0 ---- */
 
 /* Reads a .npy file into a new tensor; values go to type, ids and masks keep theirs. */
 int load_array(colt5_context *ctx, const char *path, colt5_type type, colt5_tensor *tensor);
