@@ -170,6 +170,8 @@ static colt5_status use_injected(struct pass *pass, const struct router *router,
                                  struct routed *routed)
 {
     const size_t *dims = entry->index.dims;
+    REQUIRE(pass->ctx, entry->index.buffer, COLT5_ERROR_ARGUMENT,
+            "routes: %s was only planned: it has no indices", router->path);
     REQUIRE(pass->ctx, dims[0] == B && dims[1] == routed->R, COLT5_ERROR_SHAPE,
             "routes: %s has %zu samples and %zu routes, not %zu and %zu", router->path, dims[0],
             dims[1], B, routed->R);

@@ -47,25 +47,6 @@ colt5_status colt5_local_attention_forward(colt5_context *ctx, const colt5_tenso
                                            const colt5_local_attention_options *options,
                                            const colt5_tensor *y, const colt5_tensor *lse);
 
-/**
- * The gradient of colt5_local_attention_forward.
- *
- * qkv, mask, options, y, lse  [in]   as the forward had and gave them; lse is needed
- * dy                          [in]   as y    [B][Q][H][E]
- * dqkv                        [out]  as qkv  [B][P][3][H][E]  what the queries of y ask of these
- *                                    rows; zeros where they ask nothing (masked rows, for one);
- *                                    must not overlap an input
- *
- * Where the sequence was cut, the pieces' dqkv of a token add up to its gradient.
- * Errors: as the forward.
- */
-COLT5_API
-colt5_status colt5_local_attention_backward(colt5_context *ctx, const colt5_tensor *qkv,
-                                            const colt5_tensor *mask,
-                                            const colt5_local_attention_options *options,
-                                            const colt5_tensor *y, const colt5_tensor *lse,
-                                            const colt5_tensor *dy, const colt5_tensor *dqkv);
-
 #ifdef __cplusplus
 }
 #endif
