@@ -171,8 +171,11 @@ static colt5_status copy_checked(colt5_context *ctx, const colt5_tensor *from,
     const colt5_tensor x =
         colt5_tensor_wrap(from->buffer, from->offset * size, COLT5_U8, 1, &bytes);
     const colt5_tensor y = colt5_tensor_wrap(to->buffer, to->offset * size, COLT5_U8, 1, &bytes);
-    return launch(ctx, KERNEL_COPY, NO_DEFINES, GRID(bytes, 1, 1),
-                  ARGS(TENSOR(&x), TENSOR(&y), SIZE(bytes)));
+    const uint64_t launches = ctx->launches;
+    const colt5_status status = launch(ctx, KERNEL_COPY, NO_DEFINES, GRID(bytes, 1, 1),
+                                       ARGS(TENSOR(&x), TENSOR(&y), SIZE(bytes)));
+    ctx->launches = launches; /* a copy is none elsewhere, nor in a plan */
+    return status;
 }
 
 colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const colt5_tensor *to)
