@@ -253,6 +253,8 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
                  {{67, 66, 17}, COLT5_BF16, 2, 1, 1, 127 - INDEX},
                  {{33, 31, 100}, COLT5_BF16, 3, 3, 2, 127},
                  {{36, 28, 65}, COLT5_F32, 3, 5, 1, 0}};
+    /* The largest tile needs 33 KiB of local memory; the library does not choose it elsewhere. */
+    if (cases[_i].tile == 1 && colt5_context_device_info(ctx)->local_memory < 33792) return;
     struct problem p = make_problem(cases[_i].sizes, cases[_i].type, cases[_i].type,
                                     cases[_i].transposes, cases[_i].extras, false);
     p.on_device.tile = cases[_i].tile;
