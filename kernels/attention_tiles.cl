@@ -196,6 +196,7 @@ attention_tiles(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F3
     stage_queries(queries, q_buffer + q_offset, present(q_scores) ? &at(q_scores, b * Q) : 0, rows,
                   (int)E, token, begin, end);
     if (item < 2) odd[item] = 0;
+    barrier(CLK_LOCAL_MEM_FENCE); // before a work-item finds the first tile odd
 
     float4 out[RQ][COLUMNS];
     float best[RQ], sum[RQ]; // of the scores so far; of the weights so far of this work-item's keys
