@@ -290,7 +290,7 @@ START_TEST(an_infinite_score_is_masked_or_certain)
     reference_coor_descent(same, NULL, &three.options, want, 1, 1, 3);
     want[3] = want[2];
     want[2] = 0;
-    struct solver_tensors t = tensors_of(&c, s, NULL, same);
+    struct solver_tensors t = tensors_of(&c, s, NULL, s);
     ck_assert_ok(coor_descent_forward_as(ctx, _i, &t.s.t, NULL, &c.options, &t.scores.t, NULL));
     assert_close(&t.scores, want, 1e-6, 1e-6);
     release_all(&t);
