@@ -82,6 +82,8 @@ struct op {
     }
 
 OP(add, colt5_add(ctx, &t[0], &t[1], &t[2]))
+OP(adamw, colt5_adamw(ctx, &t[0], NULL, &(colt5_adamw_options){1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1},
+                      &(colt5_adamw_tensors){&t[1], &t[2], &t[3], &t[4]}))
 OP(block_rows, colt5_block_rows(ctx, &t[0], NULL, c->N, &t[1], NULL))
 OP(broadcast_row, colt5_broadcast_row(ctx, &t[0], &t[1], &t[2]))
 OP(coor_descent, colt5_coor_descent_forward(ctx, &t[0], NULL,
@@ -91,6 +93,8 @@ OP(coor_descent, colt5_coor_descent_forward(ctx, &t[0], NULL,
                                                                           .eps_init = 4,
                                                                           .eps_decay = 0.7f},
                                             &t[1], NULL))
+OP(cross_entropy, colt5_cross_entropy_forward(ctx, &t[0], &t[1], &t[2], NULL, NULL, &t[3]))
+OP(cross_entropy_backward, colt5_cross_entropy_backward(ctx, &t[0], &t[1], NULL, &t[2], 1, &t[3]))
 OP(cum_softmax, colt5_cum_softmax_forward(ctx, &t[0], NULL, 1, &t[1]))
 OP(embedding, colt5_embedding_forward(ctx, &t[0], &t[1], &t[2]))
 OP(flash_attention, colt5_flash_attention_forward(ctx,
@@ -100,6 +104,7 @@ OP(flash_attention, colt5_flash_attention_forward(ctx,
 OP(gather, colt5_gather(ctx, &t[0], &t[1], &t[2]))
 OP(gather_scores, colt5_gather_scores(ctx, &t[0], &t[1], &t[2]))
 OP(gelu, colt5_gelu_forward(ctx, &t[0], &t[1]))
+OP(gradient_norm, colt5_gradient_norm(ctx, &t[0], 1, NULL, &t[1], NULL))
 OP(layer_norm, colt5_layer_norm_forward(ctx, &t[0], &t[1], &t[2], &t[3], NULL, NULL))
 OP(linear, colt5_linear_forward(ctx, &t[0], &t[1], NULL, &t[2]))
 OP(linear_gelu,
@@ -127,15 +132,21 @@ OP(topk, colt5_topk_forward(ctx, &t[0], NULL, NULL, &t[1], &t[2], &t[3], NULL, N
 
 static const struct op ops[] = {
     {"add", call_add, {IN("BND"), IN("BND"), OUT("BND")}},
+    {"adamw", call_adamw, {IN_F32("QD"), OUT("QD"), OUT_F32("QD"), OUT_F32("QD"), OUT_F32("QD")}},
     {"block_rows", call_block_rows, {IN_F32("B1N"), OUT_F32("B1N")}},
     {"broadcast_row", call_broadcast_row, {IN("D"), IN("BND"), OUT("BND")}},
     {"coor_descent", call_coor_descent, {IN_F32("B1N"), OUT_F32("B1N")}},
+    {"cross_entropy", call_cross_entropy, {IN("BNV"), BYTES("BN"), OUT_F32("1"), OUT_F32("BN")}},
+    {"cross_entropy_backward",
+     call_cross_entropy_backward,
+     {IN("BNV"), BYTES("BN"), IN_F32("BN"), OUT("BNV")}},
     {"cum_softmax", call_cum_softmax, {IN_F32("B1N"), OUT_F32("B1N")}},
     {"embedding", call_embedding, {BYTES("BN"), IN("VD"), OUT("BND")}},
     {"flash_attention", call_flash_attention, {IN("BKHE"), IN("B1KHF"), IN("2HE"), OUT("BKHE")}},
     {"gather", call_gather, {IN("BND"), INDEX("BK"), OUT("BKD")}},
     {"gather_scores", call_gather_scores, {IN_F32("B1N"), INDEX("B1K"), OUT_F32("B1K")}},
     {"gelu", call_gelu, {IN("BND"), OUT("BND")}},
+    {"gradient_norm", call_gradient_norm, {IN_F32("QD"), OUT_F32("1")}},
     {"layer_norm", call_layer_norm, {IN("BND"), IN("D"), IN("D"), OUT("BND")}},
     {"linear", call_linear, {IN("BND"), IN("QD"), OUT("BNQ")}},
     {"linear_gelu", call_linear_gelu, {IN("BND"), IN("QD"), IN("Q"), INDEX("BK"), OUT("BKQ")}},
