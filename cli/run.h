@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* The steps of colt5 run, each an exit code, after a message where not 0. */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "cli.h"
+
+struct run {
+    struct session session;
+    const char *model, *input, *text, *mask, *output, *pool, *routes, *routes_output, *expect;
+    struct list set;
+    uint64_t seed;
+    colt5_type type;
+    colt5_math math;
+    double rtol; /* 0: by the type */
+
+    colt5_layer *layer;
+    colt5_tensor x, mask_tensor, y;
+    colt5_routes *given, *chosen;
+    colt5_token_counts counts;
+    uint8_t *valid; /* [B][N], or NULL: all */
+};
+
+/* Says what the library's call was refused for. */
+int run_failed(const struct run *run, colt5_status status);
+
+/* x and mask (run_input.c). */
+int run_load_input(struct run *run);
+/* Routes to use, and where those chosen go. */
+int run_load_routes(struct run *run);
+/* Which rows of y count: those the mask names; in text models without padding. */
+int run_find_valid(struct run *run);
+
+/* Writes and compares what was asked for (run_output.c). */
+int run_deliver(struct run *run);
+
+#endif
