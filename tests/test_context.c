@@ -296,6 +296,35 @@ START_TEST(messages_are_of_one_context_or_one_thread)
 }
 END_TEST
 
+static void *works_alone(void *failures)
+{
+    for (int round = 0; round < 3; round++) {
+        colt5_context *made;
+        if (colt5_context_create(NULL, &made) != COLT5_OK) return failures;
+        for (int i = 0; i < 5; i++)
+            if (gather_once(made, false) != COLT5_OK) ++*(int *)failures;
+        if (gather_once(made, true) != COLT5_ERROR_SHAPE) ++*(int *)failures;
+        colt5_context_destroy(made);
+    }
+    return NULL;
+}
+
+START_TEST(contexts_of_several_threads_do_not_meet)
+{
+    pthread_t threads[3];
+    int failures[3] = {0};
+    if (tiny()) return; /* a simulator for one thread */
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, works_alone, &failures[i]), 0);
+    for (int i = 0; i < 3; i++) {
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        ck_assert_ptr_null(result);
+        ck_assert_int_eq(failures[i], 0);
+    }
+}
+END_TEST
+
 START_TEST(statistics_count_what_is_held)
 {
     colt5_statistics before = {.struct_size = sizeof(before)}, now = before;
@@ -401,6 +430,7 @@ int main(void)
     tcase_add_loop_test(tests, a_borrowed_queue_must_be_able_to_profile, 0, 2);
     tcase_add_test(tests, a_call_can_be_cancelled_between_launches);
     tcase_add_test(tests, messages_are_of_one_context_or_one_thread);
+    tcase_add_test(tests, contexts_of_several_threads_do_not_meet);
     tcase_add_test(tests, statistics_count_what_is_held);
     tcase_add_test(tests, bad_tensors_are_refused);
     tcase_add_test(tests, a_lost_device_stays_lost);

@@ -60,7 +60,8 @@ void colt5_context_destroy(colt5_context *ctx);
 
 /**
  * Waits until everything enqueued has run. Errors of kernels that ran earlier can surface here:
- * COLT5_ERROR_OPENCL, COLT5_ERROR_LOST.
+ * COLT5_ERROR_OPENCL, COLT5_ERROR_LOST. A lost device (a kernel that faulted, say) stays lost to
+ * this context; with NVIDIA's driver to the whole process.
  */
 COLT5_API
 colt5_status colt5_context_finish(colt5_context *ctx);

@@ -22,7 +22,7 @@ extern "C" {
     X(ERROR_DEVICE, "no such device")                                                              \
     X(ERROR_BUILD, "a kernel does not build on this device")                                       \
     X(ERROR_OPENCL, "an OpenCL call failed")                                                       \
-    X(ERROR_LOST, "the device was lost; create a new context")                                     \
+    X(ERROR_LOST, "the device was lost; create a new context, or where that fails start anew")     \
     X(ERROR_FILE, "a file cannot be opened, read or written")                                      \
     X(ERROR_FORMAT, "a file is damaged or not of its format")                                      \
     X(ERROR_CONFIG, "a configuration has an unknown key, a wrong type or an impossible value")     \

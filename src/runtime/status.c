@@ -143,6 +143,8 @@ const char *cl_error_name(cl_int error)
         NAME(CL_INVALID_COMPILER_OPTIONS)
         NAME(CL_INVALID_LINKER_OPTIONS)
 #undef NAME
+    case NVIDIA_ILLEGAL_ACCESS:
+        return "NVIDIA: a kernel's illegal access";
     case -1001:
         return "CL_PLATFORM_NOT_FOUND_KHR";
     default:
