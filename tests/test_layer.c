@@ -286,12 +286,14 @@ START_TEST(a_plan_is_what_happens)
     ck_assert_ok(colt5_layer_forward(ctx, layer, &forward));
     colt5_statistics statistics = {.struct_size = sizeof(statistics)};
     ck_assert_ok(colt5_context_statistics(ctx, &statistics));
-    /* A plan does not know what a kernel's registers allow: a checker's device may need one less.
-     */
-    ck_assert_uint_le(statistics.launches, plan.launches);
-    if (!tiny()) ck_assert_uint_eq(statistics.launches, plan.launches);
     ck_assert_uint_eq(statistics.flop, plan.flop);
-    ck_assert_uint_eq(statistics.workspace_peak, plan.scratch);
+    /* A plan does not know what a kernel's registers allow: a checker's device may need less. */
+    ck_assert_uint_le(statistics.launches, plan.launches);
+    ck_assert_uint_le(statistics.workspace_peak, plan.scratch);
+    if (!tiny()) {
+        ck_assert_uint_eq(statistics.launches, plan.launches);
+        ck_assert_uint_eq(statistics.workspace_peak, plan.scratch);
+    }
     release(&x), release(&y);
     colt5_layer_destroy(layer);
 }
