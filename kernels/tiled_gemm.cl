@@ -130,8 +130,17 @@ inlined void put_lines(__local float *slab, const storage4 *next, uint item)
 {
     __local float *to = slab + item / R_LANES * STRIDE + item % R_LANES * 4;
 #pragma unroll
-    for (uint v = 0; v < VECTORS; v++)
-        *(__local float4 *)(to + v * LINE_STEP * STRIDE) = floats_of(next[v]);
+    for (uint v = 0; v < VECTORS; v++) {
+        const float4 value = floats_of(next[v]);
+#if VECTOR
+        *(__local float4 *)(to + v * LINE_STEP * STRIDE) = value;
+#else // Oclgrind takes a store of a vector made of parts for one of nothing first
+        to[v * LINE_STEP * STRIDE + 0] = value.x;
+        to[v * LINE_STEP * STRIDE + 1] = value.y;
+        to[v * LINE_STEP * STRIDE + 2] = value.z;
+        to[v * LINE_STEP * STRIDE + 3] = value.w;
+#endif
+    }
 }
 
 // Adds the product of two slabs to the sums: a row of the work-item is one of four neighbours, the

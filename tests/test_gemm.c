@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+#include "support/files.h"
 #include "support/testing.h"
+
+#include <stdio.h>
 
 #include "config.h"
 
 #include "gemm/backend.h"
 #include "runtime/context.h"
+#include "runtime/launch.h"
 #include "runtime/workspace.h"
 
 static const char *const backends[] = {"tiled", "packed", "cblas", "clblast", "small-tiles"};
@@ -134,16 +138,21 @@ static bool worth_a_test(const char *backend)
            ctx->info.kind != COLT5_DEVICE_CPU;
 }
 
-/* By this backend, if it is one for the product; false where another would run. */
-static bool solve(struct problem *p, const char *backend)
+static void attach(struct problem *p)
 {
-    if (!worth_a_test(backend)) return false;
     p->on_device.a = &p->a.t, p->on_device.b = &p->b.t, p->on_device.c = &p->c.t;
     if (p->bias.t.buffer) p->on_device.bias = &p->bias.t;
     if (p->row_scale.t.buffer) p->on_device.row_scale = &p->row_scale.t;
     if (p->residual.t.buffer) p->on_device.residual = &p->residual.t;
     if (p->index.t.buffer) p->on_device.index = &p->index.t;
     if (p->scatter.t.buffer) p->on_device.scatter = &p->scatter.t;
+}
+
+/* By this backend, if it is one for the product; false where another would run. */
+static bool solve(struct problem *p, const char *backend)
+{
+    if (!worth_a_test(backend)) return false;
+    attach(p);
     const bool known = gemm_prefer(ctx, backend) == COLT5_OK;
     if (!known || strcmp(gemm_backend_name(ctx, &p->on_device), backend) != 0) return false;
     ck_assert_ok(gemm(ctx, &p->on_device));
@@ -271,13 +280,13 @@ START_TEST(products_accumulate)
     const struct sizes s = {33, 35, 37};
     struct problem p = make_problem(s, COLT5_F32, COLT5_F32, 1, 0, true);
     double *before = values_of(COLT5_F32, s.M * s.N, true);
-    ck_assert_ok(colt5_tensor_write(ctx, &p.c.t, (float[33 * 35]){0}));
+    release(&p.c);
+    p.c = upload(before, COLT5_F32, s.M, s.N);
     p.on_device.residual = &p.c.t;
     p.on_host.residual = before;
-    memset(before, 0, s.M * s.N * sizeof(*before));
     if (solve(&p, backends[_i])) {
         ck_assert_ok(gemm(ctx, &p.on_device));
-        for (size_t i = 0; i < s.M * s.N; i++) p.want[i] *= 2;
+        for (size_t i = 0; i < s.M * s.N; i++) p.want[i] += p.want[i] - before[i];
         assert_equal(&p.c, p.want);
     }
     free_problem(&p);
@@ -288,13 +297,10 @@ END_TEST
 START_TEST(a_bad_row_spoils_only_itself)
 {
     struct problem p = make_problem((struct sizes){19, 21, 23}, COLT5_F32, COLT5_F32, 2, 0, true);
-    const float nan_row[23] = {NAN, INFINITY, -INFINITY};
-    colt5_tensor row = p.a.t;
-    row.offset += 7 * 23;
-    row.dims[0] = 1;
-    ck_assert_ok(colt5_tensor_write(ctx, &row, nan_row));
-    memcpy((float *)p.a.before + 7 * 23, nan_row, sizeof(nan_row));
-    for (size_t k = 0; k < 23; k++) ((double *)p.on_host.a)[7 * 23 + k] = NAN;
+    double *a = (double *)p.on_host.a;
+    a[7 * 23] = NAN, a[7 * 23 + 1] = INFINITY, a[7 * 23 + 2] = -INFINITY;
+    release(&p.a);
+    p.a = upload(a, COLT5_F32, 19, 23);
     if (solve(&p, backends[_i])) assert_equal(&p.c, p.want);
     free_problem(&p);
 }
@@ -359,6 +365,7 @@ struct trial {
 static colt5_status run_trial(colt5_context *c, void *call)
 {
     struct trial *trial = call;
+    if (c->planning) return COLT5_OK;
     return gemm_self_test(c, &trial->backend, &trial->like, &trial->works);
 }
 
@@ -386,6 +393,57 @@ START_TEST(a_backend_that_does_not_multiply_is_found_out)
     trial.works = !cases[_i].works;
     ck_assert_ok(workspace_call(ctx, "test", run_trial, &trial, NULL, 0));
     ck_assert_int_eq(trial.works, cases[_i].works);
+}
+END_TEST
+
+/* ---- a kernel that does not build ---- */
+
+static int said;
+
+static void hear(void *user, const char *text)
+{
+    (void)user, (void)text;
+    said++;
+}
+
+/* The embedded text of a kernel file, as a file in the test's folder. */
+static void put_kernel(enum kernel_file file)
+{
+    char name[64], *text = calloc(1, 1 << 20);
+    ck_assert_ptr_nonnull(text);
+    snprintf(name, sizeof(name), "%s.cl", kernel_sources[file].name);
+    for (const char *const *line = kernel_sources[file].lines; *line; line++) strcat(text, *line);
+    put_file(name, text, strlen(text));
+    free(text);
+}
+
+/* In the middle of a call that was planned for the first backend the next takes over. */
+START_TEST(the_next_backend_takes_over)
+{
+    colt5_context *usual = ctx;
+    if (!device_is_cpu(ctx)) return; /* whose first backend shares no kernel with the others */
+    make_folder();
+    put_kernel(KERNEL_FILE_common), put_kernel(KERNEL_FILE_gather);
+    put_kernel(KERNEL_FILE_gemm_epilogue), put_kernel(KERNEL_FILE_tiled_gemm);
+    put_file("packed_gemm.cl", "nonsense", 8);
+    setenv("COLT5_KERNEL_DIR", in_folder(""), 1);
+    ck_assert_ok(colt5_context_create(NULL, &ctx));
+    colt5_context_set_callbacks(ctx, &(colt5_callbacks){.log = hear});
+    said = 0;
+    struct problem p =
+        make_problem((struct sizes){36, 28, 20}, COLT5_F32, COLT5_F32, 2, 127, false);
+    attach(&p);
+    ck_assert_str_eq(gemm_backend_name(ctx, &p.on_device), "packed");
+    for (int i = 0; i < 2; i++) ck_assert_ok(gemm(ctx, &p.on_device));
+    ck_assert_str_ne(gemm_backend_name(ctx, &p.on_device), "packed");
+    reference_gemm(&p.on_host, p.want);
+    assert_norm(&p.c, p.want, forward_bound(COLT5_F32));
+    free_problem(&p);
+    colt5_context_destroy(ctx);
+    unsetenv("COLT5_KERNEL_DIR");
+    remove_folder();
+    ctx = usual;
+    ck_assert_int_gt(said, 0);
 }
 END_TEST
 
@@ -425,6 +483,7 @@ int main(void)
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);
     tcase_add_test(tests, nothing_to_make_is_nothing_to_do);
     tcase_add_loop_test(tests, a_backend_that_does_not_multiply_is_found_out, 0, 4);
+    tcase_add_test(tests, the_next_backend_takes_over);
     tcase_add_test(tests, unknown_backends_are_refused);
     tcase_add_test(tests, work_is_counted);
     suite_add_tcase(suite, tests);

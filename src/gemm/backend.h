@@ -45,7 +45,7 @@ colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *back
                              const struct gemm *product);
 
 /* A small product with a known answer, by the kernel that would run this one; *works says whether
- * the answer came. Takes scratch; while the context plans, only that. */
+ * the answer came. Within a workspace call, but not while it plans. */
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
                             const struct gemm *like, bool *works);
 

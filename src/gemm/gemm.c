@@ -22,6 +22,7 @@ enum verdict { UNTRIED, WORKS, FAILED };
 struct gemm_state {
     const struct gemm_backend *order[BACKENDS + 1]; /* NULL ends */
     unsigned char verdicts[BACKENDS][GEMM_VARIANTS];
+    bool unplanned; /* a backend failed since the last plan, which was made for it */
 };
 
 /*
@@ -125,56 +126,49 @@ static colt5_status run_with(colt5_context *ctx, const struct gemm_backend *back
 }
 
 /* The first use of one of a backend's kernels: a product whose answer is known. */
-static colt5_status try_out(colt5_context *ctx, const struct gemm_backend *backend,
-                            const struct gemm *product, unsigned char *verdict)
+static colt5_status try_out(colt5_context *ctx, struct gemm_state *state,
+                            const struct gemm_backend *backend, const struct gemm *product,
+                            unsigned char *verdict)
 {
     bool works = false;
     const colt5_status status = gemm_self_test(ctx, backend, product, &works);
-    if (status != COLT5_OK || ctx->planning) return status;
+    if (status != COLT5_OK) return status;
     *verdict = works ? WORKS : FAILED;
-    if (!works)
-        say(ctx, "gemm: %s gives wrong products of %s on this device and is left out",
-            backend->name, colt5_type_name(product->a->type));
+    if (works) return COLT5_OK;
+    state->unplanned = true;
+    say(ctx, "gemm: %s gives wrong products of %s on this device and is left out", backend->name,
+        colt5_type_name(product->a->type));
     return COLT5_OK;
 }
 
-/* Scratch for whichever backend will pass its test: the launches are those of the first. */
-static colt5_status plan_all(colt5_context *ctx, const struct gemm_state *state,
-                             const struct gemm *product)
+/* Runs it with scratch as planned or, when the plan was for a backend that then failed, with a
+ * buffer of its own for every tensor. */
+static colt5_status run_proved(colt5_context *ctx, const struct gemm_state *state,
+                               const struct gemm_backend *backend, const struct gemm *product)
 {
-    uint64_t launches = 0;
-    bool first = true;
-    for (size_t i = 0; state->order[i]; i++) {
-        const struct gemm_backend *backend = state->order[i];
-        if (!backend->can(ctx, product)) continue;
-        unsigned char verdict = state->verdicts[i][backend->variant(ctx, product)];
-        if (verdict == FAILED) continue;
-        colt5_status status = run_with(ctx, backend, product);
-        if (status != COLT5_OK) return status;
-        if (first) launches = ctx->launches;
-        first = false;
-        if (verdict == WORKS) break;
-        status = try_out(ctx, backend, product, &verdict);
-        if (status != COLT5_OK) return status;
-    }
-    if (!first) ctx->launches = launches;
-    return COLT5_OK;
+    const bool separate = ctx->workspace.separate;
+    ctx->workspace.separate = separate || state->unplanned;
+    const colt5_status status = run_with(ctx, backend, product);
+    ctx->workspace.separate = separate;
+    return status;
 }
 
+/* While the context plans, for the first backend that has not failed. */
 static colt5_status run_product(colt5_context *ctx, void *call)
 {
     const struct gemm *product = call;
     struct gemm_state *state;
     colt5_status status = get_state(ctx, &state);
     if (status != COLT5_OK) return status;
-    if (ctx->planning) return plan_all(ctx, state, product);
+    if (ctx->planning) state->unplanned = false;
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (!backend->can(ctx, product)) continue;
         unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
-        if (*verdict == UNTRIED) status = try_out(ctx, backend, product, verdict);
+        if (*verdict != FAILED && ctx->planning) return run_with(ctx, backend, product);
+        if (*verdict == UNTRIED) status = try_out(ctx, state, backend, product, verdict);
         if (status != COLT5_OK) return status;
-        if (*verdict == WORKS) return run_with(ctx, backend, product);
+        if (*verdict == WORKS) return run_proved(ctx, state, backend, product);
     }
     return fail(ctx, COLT5_ERROR_INTERNAL, "%s: no backend multiplies %s rightly on this device",
                 product->op, colt5_type_name(product->a->type));
