@@ -97,6 +97,25 @@ INLINE int last_seen(rows_of_head rows, int token)
 #endif
 }
 
+// The first and the last token whose query may see a key, the queries' ends not yet cut off.
+INLINE int first_seeing(rows_of_head rows, int token)
+{
+#if LOCAL
+    return rows.causal ? token : token - rows.window;
+#else
+    return rows.begin;
+#endif
+}
+
+INLINE int last_seeing(rows_of_head rows, int token)
+{
+#if LOCAL
+    return rows.causal ? (token / rows.window + 2) * rows.window - 1 : token + rows.window;
+#else
+    return rows.end - 1;
+#endif
+}
+
 // Four numbers of a row of E that begins at element row, from column e on; zeros after its end.
 // Built with -D WIDTH=4 where all such rows are aligned (common.cl), else with 1.
 INLINE float4 load_four(__global const storage *p, size_t row, int e, int E)

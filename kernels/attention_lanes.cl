@@ -14,8 +14,10 @@
 #ifndef FLOATS
     #define FLOATS (ROW_COUNT * 64)
 #endif
-#define WIDEST  256 // E at most
-#define COLUMNS 8   // of a row, summed side by side in registers; width is a multiple of it
+#ifndef WIDEST
+    #define WIDEST 256 // E at most
+#endif
+#define COLUMNS 8 // of a row, summed side by side in registers; width is a multiple of it
 
 // Where the device's compiler says that fma is one instruction; mad may be two.
 #if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -23,6 +25,14 @@
 #else
     #define multiply_add mad
 #endif
+
+// A tile of rows: keys and values, or queries and the gradients of their results.
+typedef struct {
+    float first[FLOATS], second[FLOATS];
+    int tokens[ROW_COUNT]; // where each comes from
+    int count;
+    float16 odd; // 0 while the second kind is finite
+} row_tile;
 
 // Rows that fit in a tile, less room for a null key, so that quads of rows always fit.
 INLINE int rows_of_a_tile(size_t width)
@@ -68,7 +78,7 @@ INLINE void store_vector(__global ushort *p, size_t i, float16 x)
 INLINE void transpose(float16 *rows)
 {
     const uint16 first = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}, last = first + 8u;
-    EACH(round, 4) {
+    for (int round = 0; round < 4; round++) {
         float16 dealt[16];
         EACH(i, 8) {
             dealt[2 * i] = shuffle2(rows[i], rows[i + 8], first);
@@ -181,5 +191,28 @@ INLINE void add_rows(float *lanes, const float16 *factor, const float16 *matrix,
             }
         }
         EACH(c, 2 * COLUMNS) vstore16(sum[c], 2 * e + c, lanes);
+    }
+}
+
+// Adds the keys and values of the tokens from … to, scores multiplied in, without hidden ones.
+INLINE void stage_keys(row_tile *tile, __global const storage *kv, __global const storage *null_kv,
+                       __global const uchar *mask, __global const float *scores, int multiply,
+                       rows_of_head rows, size_t H, size_t E, size_t width, int from, int to)
+{
+    tile->count = 0;
+    tile->odd = 0.0f;
+    for (int j = from; j <= to; j++) {
+        const bool null = j == NULL_KEY; // never where LOCAL is 1: its tokens are not below 0
+        const size_t row = j - rows.first, at = tile->count * width;
+        if (!null && mask && !mask[rows.mask + row]) continue;
+        const float factor = scores && !null ? scores[rows.mask + row] : 1.0f;
+        __global const storage *source = null ? null_kv : kv;
+        float16 unused = 0.0f;
+        stage_row(tile->first + at, source, null ? rows.head * E : rows.key + row * rows.key_step, E,
+                  width, multiply ? factor : 1.0f, &unused);
+        stage_row(tile->second + at, source,
+                  null ? (H + rows.head) * E : rows.value + row * rows.key_step, E, width, factor,
+                  &tile->odd);
+        tile->tokens[tile->count++] = j;
     }
 }

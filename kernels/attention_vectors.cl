@@ -7,14 +7,6 @@
 // and a key.
 
 typedef struct {
-    float keys[FLOATS], values[FLOATS];
-    float16 weights[2 * ROW_COUNT]; // of a key and all queries; scores at first
-    int tokens[ROW_COUNT];          // where the key comes from
-    int count;
-    float16 odd; // 0 while all values are finite
-} key_tile;
-
-typedef struct {
     float queries[WIDEST * ROWS]; // times log2(e)/√E
     float out[WIDEST * ROWS];     // not yet divided by sum
     float16 best[2], sum[2];      // of the scores so far, of the weights so far
@@ -40,17 +32,8 @@ INLINE void stage_queries(query_tile *tile, __global const storage *q, rows_of_h
     clear_lanes(tile->out, width);
 }
 
-INLINE void stage_key(key_tile *tile, __global const storage *kv, size_t key, size_t value, size_t E,
-                      size_t width, float key_factor, float value_factor, int token)
-{
-    float16 unused = 0.0f;
-    stage_row(tile->keys + tile->count * width, kv, key, E, width, key_factor, &unused);
-    stage_row(tile->values + tile->count * width, kv, value, E, width, value_factor, &tile->odd);
-    tile->tokens[tile->count++] = token;
-}
-
 // Scores a query must not use become -infinity; true where there are none such.
-INLINE bool hide_keys(key_tile *tile, const query_tile *queries)
+INLINE bool hide_keys(float16 *weights, const row_tile *tile, const query_tile *queries)
 {
     const int last = tile->count - 1;
     if (!LOCAL) return true;
@@ -59,25 +42,25 @@ INLINE bool hide_keys(key_tile *tile, const query_tile *queries)
         EACH(v, 2) {
             const int16 token = tile->tokens[j];
             const int16 seen = (token >= queries->low[v]) & (token <= queries->high[v]);
-            tile->weights[2 * j + v] = select(-INFINITY, tile->weights[2 * j + v], seen);
+            weights[2 * j + v] = select(-INFINITY, weights[2 * j + v], seen);
         }
     return false;
 }
 
 // Scores to weights; factor is what the sums so far are worth beside them.
-INLINE void weigh(key_tile *tile, query_tile *queries, float16 *factor)
+INLINE void weigh(float16 *weights, int count, query_tile *queries, float16 *factor)
 {
     EACH(v, 2) {
         const float16 old = queries->best[v];
         float16 best = old, sum = 0.0f;
-        for (int j = 0; j < tile->count; j++) {
-            const float16 s = tile->weights[2 * j + v];
+        for (int j = 0; j < count; j++) {
+            const float16 s = weights[2 * j + v];
             best = select(best, s, s > best);
         }
         const float16 base = select(best, 0.0f, best == -INFINITY);
-        for (int j = 0; j < tile->count; j++) {
-            const float16 weight = power_of_two(tile->weights[2 * j + v] - base);
-            tile->weights[2 * j + v] = weight;
+        for (int j = 0; j < count; j++) {
+            const float16 weight = power_of_two(weights[2 * j + v] - base);
+            weights[2 * j + v] = weight;
             sum += weight;
         }
         factor[v] = power_of_two(old - base);
@@ -86,17 +69,18 @@ INLINE void weigh(key_tile *tile, query_tile *queries, float16 *factor)
     }
 }
 
-// What is staged of the keys goes into the queries' sums.
-INLINE void take_keys(key_tile *tile, query_tile *queries, size_t E, size_t width)
+// What is staged of the keys goes into the queries' sums. weights: of a key and all queries, scores
+// at first.
+INLINE void take_keys(row_tile *tile, query_tile *queries, float16 *weights, size_t E, size_t width)
 {
     float16 factor[2];
-    multiply_rows(tile->weights, tile->keys, tile->count, queries->queries, E, width);
-    const bool all_seen = hide_keys(tile, queries);
-    weigh(tile, queries, factor);
+    multiply_rows(weights, tile->first, tile->count, queries->queries, E, width);
+    const bool all_seen = hide_keys(weights, tile, queries);
+    weigh(weights, tile->count, queries, factor);
     if (all_seen || all(tile->odd == 0.0f))
-        add_rows(queries->out, factor, tile->weights, tile->values, tile->count, width, 0);
+        add_rows(queries->out, factor, weights, tile->second, tile->count, width, 0);
     else
-        add_rows(queries->out, factor, tile->weights, tile->values, tile->count, width, -1);
+        add_rows(queries->out, factor, weights, tile->second, tile->count, width, -1);
 }
 
 INLINE void store_queries(const query_tile *tile, __global storage *y, __global float *lse,
@@ -126,26 +110,15 @@ __kernel void attention_vectors(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(
     const int last = min(last_seen(rows, min(token + ROWS, rows.end) - 1), rows.keys - 1);
 
     query_tile queries;
-    key_tile tile;
+    row_tile keys;
+    float16 weights[2 * ROW_COUNT];
     stage_queries(&queries, q_buffer + q_offset, rows, token, E, width,
                   present(q_scores) ? &at(q_scores, b * Q) : 0);
-    tile.count = 0;
-    tile.odd = 0.0f;
     for (int start = first_seen(rows, token) - null; start <= last; start += step) {
-        for (int j = max(start, first); j <= min(start + step - 1, last); j++) {
-            const bool is_null = j == NULL_KEY; // never where LOCAL is 1: first is not below 0
-            const size_t row = j - rows.first;
-            if (!is_null && !valid(mask, rows.mask + row)) continue;
-            const float factor = present(kv_scores) && !is_null ? at(kv_scores, rows.mask + row) : 1.0f;
-            stage_key(&tile, is_null ? null_kv_buffer + null_kv_offset : kv_buffer + kv_offset,
-                      is_null ? h * E : rows.key + row * rows.key_step,
-                      is_null ? (H + h) * E : rows.value + row * rows.key_step, E, width,
-                      multiply ? factor : 1.0f, factor, j);
-        }
-        if (tile.count == 0) continue;
-        take_keys(&tile, &queries, E, width);
-        tile.count = 0;
-        tile.odd = 0.0f;
+        stage_keys(&keys, kv_buffer + kv_offset, null_kv_buffer + null_kv_offset,
+                   present(mask) ? &at(mask, 0) : 0, present(kv_scores) ? &at(kv_scores, 0) : 0,
+                   multiply, rows, H, E, width, max(start, first), min(start + step - 1, last));
+        if (keys.count > 0) take_keys(&keys, &queries, weights, E, width);
     }
     store_queries(&queries, y_buffer + y_offset, present(lse) ? lse_buffer + lse_offset : 0, rows,
                   token, E);

@@ -11,7 +11,7 @@
 #define ATTENTION_WIDEST  256               /* E at most */
 #define ATTENTION_LONGEST ((size_t)1 << 30) /* tokens are fewer: kernels add ints */
 
-struct attention {
+struct attention_problem {
     bool local; /* q and kv are one tensor [B][P][3][H][E], and keys are near; see attention.cl */
     const colt5_tensor *q, *kv, *null_kv, *mask, *q_scores, *kv_scores; /* NULL: absent */
     int multiply_keys;
@@ -22,8 +22,62 @@ struct attention {
     size_t pairs; /* of a query and a key it may see, masks left aside, in one head of a sample */
 };
 
+/* Which kernels do it. */
+enum attention_kernels {
+    ATTENTION_VECTORS, /* attention_vectors*.cl: a work-item is a core */
+    ATTENTION_TILES    /* attention_tiles*.cl: a work-group is a tile */
+};
+
+/* The one place that chooses. */
+enum attention_kernels attention_kernels_for(const colt5_context *ctx);
+
+/* Tiles of so many queries, cut by token number, that hold the tokens of y. */
+size_t attention_query_tiles(const struct attention_problem *a, size_t rows);
+
+/* 4 where every row of q, kv, null_kv and the n others can be read in fours, else 1. */
+size_t attention_width(const struct attention_problem *a, const colt5_tensor *const *others,
+                       size_t n);
+
+/* Arguments of all kernels of attention*.cl. */
+#define ATTENTION_SIZES(a)                                                                         \
+    SIZE((a)->Q), SIZE((a)->M), SIZE((a)->H), SIZE((a)->E), SIZE((a)->R), SIZE((a)->N),            \
+        SIZE((a)->first_key), SIZE((a)->first_query), SIZE((a)->window), INT((a)->causal)
+
+#define ATTENTION_LANE_ROWS 32 /* ROWS of attention_lanes.cl */
+
+/* What shapes a tile, by the names of attention_blocks.cl. */
+struct attention_tile {
+    size_t head, ty, ry, rx;
+};
+
+#define ATTENTION_TX 8 /* TX of attention_blocks.cl */
+#define ATTENTION_TILE_DEFINES(a, tile, width)                                                     \
+    DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local), DEFINE("HEAD", (tile).head),       \
+            DEFINE("TY", (tile).ty), DEFINE("RY", (tile).ry), DEFINE("RX", (tile).rx),             \
+            DEFINE("WIDTH", width))
+
+/* Takes tile->ty down, to 4 at the least, until local memory (bytes of a tile) and the work-groups
+ * of the kernel allow it. */
+colt5_status attention_fit_tile(colt5_context *ctx, enum kernel kernel,
+                                const struct attention_problem *a, size_t width,
+                                size_t (*bytes)(struct attention_tile),
+                                struct attention_tile *tile);
+
 /* The forward: y [B][Q][H][E], lse [B][H][Q] or NULL. Everything was checked. */
-colt5_status attend_forward(colt5_context *ctx, const struct attention *attention,
+colt5_status attend_forward(colt5_context *ctx, const struct attention_problem *attention,
                             const colt5_tensor *y, const colt5_tensor *lse);
+
+/* What the backward reads besides, and where it writes; NULL: not wanted. */
+struct attention_backward {
+    const char *op;
+    const struct attention_problem *problem;
+    const colt5_tensor *y, *lse, *dy;
+    const colt5_tensor *dq, *dkv; /* rows lie as those of q and kv */
+    const colt5_tensor *dnull_kv; /* added to */
+    const colt5_tensor *dq_scores, *dkv_scores;
+};
+
+/* The backward; takes scratch. Everything was checked. */
+colt5_status attend_backward(colt5_context *ctx, struct attention_backward *backward);
 
 #endif

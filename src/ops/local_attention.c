@@ -10,7 +10,7 @@ static size_t smaller(size_t a, size_t b)
 }
 
 /* Pairs of a query among the first n tokens and a key it may see. */
-static size_t pairs_before(const struct attention *a, size_t n)
+static size_t pairs_before(const struct attention_problem *a, size_t n)
 {
     const size_t w = a->window;
     if (a->causal) { /* its block up to itself; from the second block on, the w tokens before too */
@@ -23,18 +23,18 @@ static size_t pairs_before(const struct attention *a, size_t n)
 }
 
 /* The first and the last token that query i may see. */
-static size_t first_seen(const struct attention *a, size_t i)
+static size_t first_seen(const struct attention_problem *a, size_t i)
 {
     const size_t from = a->causal ? i / a->window * a->window : i;
     return from > a->window ? from - a->window : 0;
 }
 
-static size_t last_seen(const struct attention *a, size_t i)
+static size_t last_seen(const struct attention_problem *a, size_t i)
 {
     return a->causal ? i : smaller(i + a->window, a->N - 1);
 }
 
-static colt5_status check_tokens(colt5_context *ctx, const struct attention *a)
+static colt5_status check_tokens(colt5_context *ctx, const struct attention_problem *a)
 {
     const size_t keys_end = a->first_key + a->M;
     REQUIRE(ctx, a->first_key <= a->N && a->M <= a->N - a->first_key, COLT5_ERROR_ARGUMENT,
@@ -54,7 +54,7 @@ static colt5_status check_tokens(colt5_context *ctx, const struct attention *a)
 /* Checks what forward and backward share, and describes it. */
 static colt5_status describe(colt5_context *ctx, const colt5_tensor *qkv, const colt5_tensor *mask,
                              const colt5_local_attention_options *options, const colt5_tensor *y,
-                             struct attention *a)
+                             struct attention_problem *a)
 {
     REQUIRE_TENSOR(ctx, "local_attention", qkv, 5);
     REQUIRE_STORAGE(ctx, "local_attention", qkv);
@@ -75,21 +75,21 @@ static colt5_status describe(colt5_context *ctx, const colt5_tensor *qkv, const 
         REQUIRE_SHAPE(ctx, "local_attention", mask, B, options->length);
     }
     /* A window longer than N changes nothing. */
-    *a = (struct attention){.local = true,
-                            .q = qkv,
-                            .kv = qkv,
-                            .mask = mask,
-                            .B = B,
-                            .Q = Q,
-                            .M = P,
-                            .H = H,
-                            .E = E,
-                            .R = 1,
-                            .N = options->length,
-                            .first_key = options->first_key,
-                            .first_query = options->first_query,
-                            .window = smaller(options->window, options->length),
-                            .causal = options->causal != 0};
+    *a = (struct attention_problem){.local = true,
+                                    .q = qkv,
+                                    .kv = qkv,
+                                    .mask = mask,
+                                    .B = B,
+                                    .Q = Q,
+                                    .M = P,
+                                    .H = H,
+                                    .E = E,
+                                    .R = 1,
+                                    .N = options->length,
+                                    .first_key = options->first_key,
+                                    .first_query = options->first_query,
+                                    .window = smaller(options->window, options->length),
+                                    .causal = options->causal != 0};
     const colt5_status status = check_tokens(ctx, a);
     if (status == COLT5_OK && a->N > 0)
         a->pairs = pairs_before(a, a->first_query + Q) - pairs_before(a, a->first_query);
@@ -101,7 +101,7 @@ colt5_status colt5_local_attention_forward(colt5_context *ctx, const colt5_tenso
                                            const colt5_local_attention_options *options,
                                            const colt5_tensor *y, const colt5_tensor *lse)
 {
-    struct attention attention;
+    struct attention_problem attention;
     CHECK(describe(ctx, qkv, mask, options, y, &attention));
     REQUIRE_APART(ctx, "local_attention", qkv, y);
     if (lse) {
@@ -111,4 +111,32 @@ colt5_status colt5_local_attention_forward(colt5_context *ctx, const colt5_tenso
         REQUIRE_APART(ctx, "local_attention", y, lse);
     }
     return attend_forward(ctx, &attention, y, lse);
+}
+
+colt5_status colt5_local_attention_backward(colt5_context *ctx, const colt5_tensor *qkv,
+                                            const colt5_tensor *mask,
+                                            const colt5_local_attention_options *options,
+                                            const colt5_tensor *y, const colt5_tensor *lse,
+                                            const colt5_tensor *dy, const colt5_tensor *dqkv)
+{
+    struct attention_problem a;
+    CHECK(describe(ctx, qkv, mask, options, y, &a));
+    REQUIRE_TYPE(ctx, "local_attention", lse, COLT5_F32);
+    REQUIRE_SHAPE(ctx, "local_attention", lse, a.B, a.H, a.Q);
+    REQUIRE_TYPE(ctx, "local_attention", dy, qkv->type);
+    REQUIRE_SHAPE(ctx, "local_attention", dy, a.B, a.Q, a.H, a.E);
+    REQUIRE_TYPE(ctx, "local_attention", dqkv, qkv->type);
+    REQUIRE_SHAPE(ctx, "local_attention", dqkv, a.B, a.M, 3, a.H, a.E);
+    REQUIRE_APART(ctx, "local_attention", qkv, dqkv);
+    REQUIRE_APART(ctx, "local_attention", y, dqkv);
+    REQUIRE_APART(ctx, "local_attention", lse, dqkv);
+    REQUIRE_APART(ctx, "local_attention", dy, dqkv);
+    struct attention_backward backward = {.op = "local_attention",
+                                          .problem = &a,
+                                          .y = y,
+                                          .lse = lse,
+                                          .dy = dy,
+                                          .dq = dqkv,
+                                          .dkv = dqkv};
+    return attend_backward(ctx, &backward);
 }

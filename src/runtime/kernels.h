@@ -12,9 +12,13 @@
     X(activation) \
     X(adamw) \
     X(attention) \
+    X(attention_backward) \
+    X(attention_blocks) \
     X(attention_lanes) \
     X(attention_tiles) \
+    X(attention_tiles_backward) \
     X(attention_vectors) \
+    X(attention_vectors_backward) \
     X(clear) \
     X(columns) \
     X(coor_descent) \
@@ -45,8 +49,15 @@
 #define KERNEL_LIST(X) \
     X(ADAMW, adamw, adamw) \
     X(ADD, activation, add) \
+    X(ATTENTION_ADD_NULL, attention_backward, attention_add_null) \
+    X(ATTENTION_SUM_HEADS, attention_backward, attention_sum_heads) \
+    X(ATTENTION_TERMS, attention_backward, attention_terms) \
     X(ATTENTION_TILES, attention_tiles, attention_tiles) \
+    X(ATTENTION_TILES_DKV, attention_tiles_backward, attention_tiles_dkv) \
+    X(ATTENTION_TILES_DQ, attention_tiles_backward, attention_tiles_dq) \
     X(ATTENTION_VECTORS, attention_vectors, attention_vectors) \
+    X(ATTENTION_VECTORS_DKV, attention_vectors_backward, attention_vectors_dkv) \
+    X(ATTENTION_VECTORS_DQ, attention_vectors_backward, attention_vectors_dq) \
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
@@ -123,9 +134,13 @@
 
 /* Files that begin with another one than common: X(file, that one). */
 #define KERNEL_PRELUDE_LIST(X) \
+    X(attention_backward, attention) \
+    X(attention_blocks, attention) \
     X(attention_lanes, attention) \
-    X(attention_tiles, attention) \
+    X(attention_tiles, attention_blocks) \
+    X(attention_tiles_backward, attention_blocks) \
     X(attention_vectors, attention_lanes) \
+    X(attention_vectors_backward, attention_lanes) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
     X(sinkhorn, gumbel) \

@@ -71,3 +71,72 @@ void reference_flash_attention(const struct reference_flash_attention *a, double
             }
     free(weight);
 }
+
+/* Where the gradient of pair m of head h goes. */
+struct pair_gradient {
+    double *dkey, *dvalue, *dscore;
+};
+
+static struct pair_gradient find_gradient(const struct reference_flash_attention *a, size_t b,
+                                          size_t h, size_t m,
+                                          const struct reference_flash_attention_gradients *d)
+{
+    if (m == a->M)
+        return (struct pair_gradient){d->dnull_kv + h * a->E, d->dnull_kv + (a->H + h) * a->E,
+                                      NULL};
+    const size_t heads = a->H / a->R, r = h / heads, row = (b * a->R + r) * a->M + m;
+    double *dkey = d->dkv + (row * heads + h % heads) * 2 * a->E;
+    return (struct pair_gradient){dkey, dkey + a->E, d->dkv_scores + row};
+}
+
+/* Adds what query i asks of itself and of all pairs, given their weights. */
+static void add_query_gradient(const struct reference_flash_attention *a, size_t b, size_t h,
+                               size_t i, const double *weight, const double *dy,
+                               const struct reference_flash_attention_gradients *d)
+{
+    const size_t at = ((b * a->Q + i) * a->H + h) * a->E, E = a->E;
+    const double *query = a->q + at;
+    const double root = 1 / sqrt((double)E);
+    const double q_score = a->q_scores ? a->q_scores[b * a->Q + i] : 1;
+    double mean = 0; /* of dy · value over the weights */
+    struct pair pair;
+    for (size_t m = 0; m <= a->M; m++)
+        if (find_pair(a, b, h, m, &pair))
+            mean += weight[m] * pair.value_factor * dot(dy + at, pair.value, E);
+    for (size_t m = 0; m <= a->M; m++) {
+        if (!find_pair(a, b, h, m, &pair)) continue;
+        const struct pair_gradient to = find_gradient(a, b, h, m, d);
+        const double through = dot(dy + at, pair.value, E);
+        const double slope = weight[m] * (pair.value_factor * through - mean) * root;
+        const double product = dot(query, pair.key, E);
+        for (size_t e = 0; e < E; e++) {
+            d->dq[at + e] += slope * q_score * pair.key_factor * pair.key[e];
+            to.dkey[e] += slope * q_score * pair.key_factor * query[e];
+            to.dvalue[e] += weight[m] * pair.value_factor * dy[at + e];
+        }
+        d->dq_scores[b * a->Q + i] += slope * pair.key_factor * product;
+        if (!to.dscore) continue;
+        *to.dscore += weight[m] * through + (a->multiply_keys ? slope * q_score * product : 0);
+    }
+}
+
+void reference_flash_attention_backward(const struct reference_flash_attention *a, const double *dy,
+                                        const struct reference_flash_attention_gradients *d)
+{
+    double *weight = malloc((a->M + 1) * sizeof(*weight));
+    for (size_t n = 0; n < a->B * a->Q * a->H * a->E; n++) d->dq[n] = 0;
+    for (size_t n = 0; n < 2 * a->B * a->M * a->H * a->E; n++) d->dkv[n] = 0;
+    for (size_t n = 0; n < a->B * a->Q; n++) d->dq_scores[n] = 0;
+    for (size_t n = 0; n < a->B * a->R * a->M; n++) d->dkv_scores[n] = 0;
+    for (size_t b = 0; b < a->B; b++)
+        for (size_t h = 0; h < a->H; h++)
+            for (size_t i = 0; i < a->Q; i++) {
+                const double *row = dy + ((b * a->Q + i) * a->H + h) * a->E;
+                bool asks = false;
+                for (size_t e = 0; e < a->E; e++) asks = asks || row[e] != 0;
+                if (!asks) continue;
+                weigh(a, b, h, i, weight);
+                add_query_gradient(a, b, h, i, weight, dy, d);
+            }
+    free(weight);
+}

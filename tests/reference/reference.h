@@ -29,6 +29,11 @@ struct reference_flash_attention {
     bool multiply_keys;
 };
 void reference_flash_attention(const struct reference_flash_attention *a, double *y, double *lse);
+struct reference_flash_attention_gradients { /* all there; written but dnull_kv, added to */
+    double *dq, *dkv, *dnull_kv, *dq_scores, *dkv_scores;
+};
+void reference_flash_attention_backward(const struct reference_flash_attention *a, const double *dy,
+                                        const struct reference_flash_attention_gradients *d);
 
 /* embedding.c */
 void reference_embedding_forward(const int64_t *ids, const double *weight, double *y, size_t rows,
@@ -84,6 +89,9 @@ struct reference_local_attention {
     const uint8_t *mask;
 };
 void reference_local_attention(const struct reference_local_attention *a, double *y, double *lse);
+/* dy of masked tokens counts as 0; a row of dy that is 0 asks nothing, whatever q holds. */
+void reference_local_attention_backward(const struct reference_local_attention *a, const double *dy,
+                                        double *dqkv);
 /* norm.c; mean and scale may be NULL */
 void reference_rms_norm_forward(const double *x, const double *gamma, double *y, double *scale,
                                 size_t rows, size_t D);

@@ -45,6 +45,34 @@ colt5_status colt5_flash_attention_forward(colt5_context *ctx,
                                            const colt5_flash_attention_inputs *inputs,
                                            const colt5_tensor *y, const colt5_tensor *lse);
 
+/** Where the gradients go; NULL: not wanted. */
+typedef struct colt5_flash_attention_gradients {
+    const colt5_tensor *dq;         /* as q [B][Q][H][E], written */
+    const colt5_tensor *dkv;        /* as kv [B][R][M][H/R][2E], written; masked rows 0 */
+    const colt5_tensor *dnull_kv;   /* f32|f16|bf16 [2][H][E], added to */
+    const colt5_tensor *dq_scores;  /* f32 [B][Q], written */
+    const colt5_tensor *dkv_scores; /* f32 [B][R][M], written; masked 0 */
+} colt5_flash_attention_gradients;
+
+/**
+ * The gradients of colt5_flash_attention_forward.
+ *
+ * inputs, y, lse  [in]   as the forward had and gave them; lse is needed
+ * dy              [in]   as q  [B][Q][H][E]
+ * gradients       [out]  of what is wanted; a gradient of an absent input must be NULL; none may
+ *                        overlap an input
+ *
+ * A query whose row of dy is all 0 asks for nothing, whatever its rows of q and y hold. What other
+ * queries and unmasked keys hold must be finite. Sums have a fixed order: equal calls give equal
+ * bits. Errors: as the forward, and COLT5_ERROR_MEMORY (scratch).
+ */
+COLT5_API
+colt5_status colt5_flash_attention_backward(colt5_context *ctx,
+                                            const colt5_flash_attention_inputs *inputs,
+                                            const colt5_tensor *y, const colt5_tensor *lse,
+                                            const colt5_tensor *dy,
+                                            const colt5_flash_attention_gradients *gradients);
+
 #ifdef __cplusplus
 }
 #endif

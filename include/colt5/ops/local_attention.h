@@ -47,6 +47,28 @@ colt5_status colt5_local_attention_forward(colt5_context *ctx, const colt5_tenso
                                            const colt5_local_attention_options *options,
                                            const colt5_tensor *y, const colt5_tensor *lse);
 
+/**
+ * The gradient of colt5_local_attention_forward.
+ *
+ * qkv, mask, options, y, lse  [in]   as the forward had and gave them; lse is needed
+ * dy                          [in]   as y    [B][Q][H][E]
+ * dqkv                        [out]  as qkv  [B][P][3][H][E]  what the queries of y ask of these
+ *                                    rows; zeros where they ask nothing (masked rows, for one);
+ *                                    must not overlap an input
+ *
+ * dy of masked tokens counts as 0, and a row of dy that is 0 asks for nothing, whatever its rows of
+ * q and y hold. With the whole sequence in one call dqkv is the gradient; of a piece it is that
+ * piece's share: the shares of a token, keys around a piece included, add up to its gradient. What
+ * real tokens hold must be finite. Sums have a fixed order: equal calls give equal bits.
+ * Errors: as the forward, and COLT5_ERROR_MEMORY (scratch).
+ */
+COLT5_API
+colt5_status colt5_local_attention_backward(colt5_context *ctx, const colt5_tensor *qkv,
+                                            const colt5_tensor *mask,
+                                            const colt5_local_attention_options *options,
+                                            const colt5_tensor *y, const colt5_tensor *lse,
+                                            const colt5_tensor *dy, const colt5_tensor *dqkv);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "ops/attention.h"
+
+#include "runtime/check.h"
+#include "runtime/workspace.h"
+
+/* Scratch of a backward; f32. Those not wanted are NULL in a launch. */
+struct parts {
+    colt5_tensor terms;      /* [2][B][H][Q]: see attention_backward.cl */
+    colt5_tensor dq_scores;  /* [B][H][Q], a head's share each */
+    colt5_tensor dkv_scores; /* [B][H][M] */
+    colt5_tensor dnull;      /* [tiles of queries][2][H][E] */
+};
+
+static colt5_status take_parts(colt5_context *ctx, const struct attention_backward *call,
+                               size_t tiles, struct parts *parts)
+{
+    const struct attention_problem *a = call->problem;
+    const size_t B = a->B, H = a->H;
+    colt5_status status;
+    TRY(scratch(ctx, COLT5_F32, 4, (size_t[]){2, B, H, a->Q}, &parts->terms));
+    if (call->dq_scores) TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){B, H, a->Q}, &parts->dq_scores));
+    if (call->dkv_scores)
+        TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){B, H, a->M}, &parts->dkv_scores));
+    if (call->dnull_kv)
+        TRY(scratch(ctx, COLT5_F32, 4, (size_t[]){B * tiles, 2, H, a->E}, &parts->dnull));
+out:
+    return status;
+}
+
+/* What the kernels of a backward are built and run with. */
+struct plan {
+    enum kernel dq, dkv;
+    const struct define *defines;
+    size_t query_tiles, key_tiles, group;
+};
+
+static colt5_status run_terms(colt5_context *ctx, const struct attention_backward *call,
+                              const struct parts *parts)
+{
+    const struct attention_problem *a = call->problem;
+    const colt5_tensor *const rows[] = {call->y, call->dy};
+    const size_t width = attention_width(a, rows, 2);
+    return launch(
+        ctx, KERNEL_ATTENTION_TERMS,
+        DEFINES(STORAGE(call->y->type), DEFINE("LOCAL", a->local), DEFINE("WIDTH", width)),
+        GRID(a->Q, a->H, a->B),
+        ARGS(TENSOR(call->y), TENSOR(call->dy), TENSOR(call->lse), TENSOR(a->mask),
+             TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), ATTENTION_SIZES(a)));
+}
+
+static colt5_status run_dq(colt5_context *ctx, const struct attention_backward *call,
+                           const struct parts *parts, const struct plan *plan)
+{
+    const struct attention_problem *a = call->problem;
+    if (!call->dq && !call->dq_scores && !call->dnull_kv) return COLT5_OK;
+    return launch(ctx, plan->dq, plan->defines, GROUPS(plan->query_tiles, a->H, a->B, plan->group),
+                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->null_kv), TENSOR(a->mask),
+                       TENSOR(a->q_scores), TENSOR(a->kv_scores), INT(a->multiply_keys),
+                       TENSOR(call->dy), TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q),
+                       TENSOR(call->dq), TENSOR(call->dq_scores ? &parts->dq_scores : NULL),
+                       TENSOR(call->dnull_kv ? &parts->dnull : NULL), ATTENTION_SIZES(a)));
+}
+
+static colt5_status run_dkv(colt5_context *ctx, const struct attention_backward *call,
+                            const struct parts *parts, const struct plan *plan)
+{
+    const struct attention_problem *a = call->problem;
+    if (!call->dkv && !call->dkv_scores) return COLT5_OK;
+    return launch(ctx, plan->dkv, plan->defines, GROUPS(plan->key_tiles, a->H, a->B, plan->group),
+                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->mask), TENSOR(a->q_scores),
+                       TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(call->dy),
+                       TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), TENSOR(call->dkv),
+                       TENSOR(call->dkv_scores ? &parts->dkv_scores : NULL), ATTENTION_SIZES(a)));
+}
+
+static colt5_status run_sums(colt5_context *ctx, const struct attention_backward *call,
+                             const struct parts *parts, const struct plan *plan)
+{
+    const struct attention_problem *a = call->problem;
+    colt5_status status = COLT5_OK;
+    if (call->dq_scores)
+        TRY(launch(ctx, KERNEL_ATTENTION_SUM_HEADS, NO_DEFINES, GRID(a->Q, 1, a->B),
+                   ARGS(TENSOR(&parts->dq_scores), TENSOR(call->dq_scores), SIZE(a->Q), SIZE(a->H),
+                        SIZE(1))));
+    if (call->dkv_scores)
+        TRY(launch(ctx, KERNEL_ATTENTION_SUM_HEADS, NO_DEFINES, GRID(a->M, a->R, a->B),
+                   ARGS(TENSOR(&parts->dkv_scores), TENSOR(call->dkv_scores), SIZE(a->M),
+                        SIZE(a->H), SIZE(a->R))));
+    if (call->dnull_kv)
+        TRY(launch(ctx, KERNEL_ATTENTION_ADD_NULL, DEFINES(STORAGE(call->dnull_kv->type)),
+                   GRID(2 * a->H * a->E, 1, 1),
+                   ARGS(TENSOR(&parts->dnull), TENSOR(call->dnull_kv),
+                        SIZE(a->B * plan->query_tiles), SIZE(2 * a->H * a->E))));
+out:
+    return status;
+}
+
+static colt5_status run_planned(colt5_context *ctx, const struct attention_backward *call,
+                                const struct plan *plan)
+{
+    const struct workspace_mark mark = workspace_mark(ctx);
+    struct parts parts;
+    colt5_status status;
+    TRY(take_parts(ctx, call, plan->query_tiles, &parts));
+    /* Rows of a piece whose queries are elsewhere, and keys without queries. */
+    if (call->problem->local && call->problem->Q < call->problem->M)
+        TRY(clear_tensor(ctx, call->dq));
+    TRY(run_terms(ctx, call, &parts));
+    TRY(run_dq(ctx, call, &parts, plan));
+    TRY(run_dkv(ctx, call, &parts, plan));
+    TRY(run_sums(ctx, call, &parts, plan));
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+static colt5_status run_vectors(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
+    const size_t rows = ATTENTION_LANE_ROWS;
+    const struct plan plan = {
+        .dq = KERNEL_ATTENTION_VECTORS_DQ,
+        .dkv = KERNEL_ATTENTION_VECTORS_DKV,
+        .defines = DEFINES(STORAGE(a->q->type), DEFINE("LOCAL", a->local)),
+        .query_tiles = attention_query_tiles(a, rows),
+        .key_tiles = (a->M + rows - 1) / rows,
+        .group = 1,
+    };
+    return run_planned(ctx, call, &plan);
+}
+
+/* The larger of the two kernels' local memory. */
+static size_t tile_bytes(struct attention_tile tile)
+{
+    const size_t y = tile.ty * tile.ry, x = ATTENTION_TX * tile.rx, row = tile.head + 4;
+    return sizeof(float) * (2 * (y + x) * row + 2 * y * (x + 4) + 10 * y + 3 * x + 1);
+}
+
+/* Smaller than the forward's: four kinds of rows share local memory. */
+static struct attention_tile tile_for(size_t E)
+{
+    const size_t head = (E + 31) / 32 * 32;
+    return head <= 64    ? (struct attention_tile){head, 16, 2, 4}
+           : head <= 128 ? (struct attention_tile){head, 16, 1, 2}
+                         : (struct attention_tile){head, 8, 1, 1};
+}
+
+static colt5_status run_tiles(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
+    const colt5_tensor *const others[] = {call->dy, call->dq, call->dkv};
+    const size_t width = attention_width(a, others, 3);
+    struct attention_tile tile = tile_for(a->E);
+    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DQ, a, width, tile_bytes, &tile));
+    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DKV, a, width, tile_bytes, &tile));
+    const size_t rows = tile.ty * tile.ry;
+    const struct plan plan = {
+        .dq = KERNEL_ATTENTION_TILES_DQ,
+        .dkv = KERNEL_ATTENTION_TILES_DKV,
+        .defines = ATTENTION_TILE_DEFINES(a, tile, width),
+        .query_tiles = attention_query_tiles(a, rows),
+        .key_tiles = (a->M + rows - 1) / rows,
+        .group = ATTENTION_TX * tile.ty,
+    };
+    return run_planned(ctx, call, &plan);
+}
+
+static colt5_status run(colt5_context *ctx, void *data)
+{
+    struct attention_backward *call = data;
+    const struct attention_problem *a = call->problem;
+    const uint64_t row = a->H * a->E * colt5_type_size(a->q->type);
+    if (a->Q == 0) call->dnull_kv = NULL;
+    count_work(ctx, 14 * a->B * a->H * a->E * a->pairs, a->B * row * (6 * a->Q + 6 * a->M));
+    return attention_kernels_for(ctx) == ATTENTION_VECTORS ? run_vectors(ctx, call)
+                                                           : run_tiles(ctx, call);
+}
+
+colt5_status attend_backward(colt5_context *ctx, struct attention_backward *backward)
+{
+    return workspace_call(ctx, backward->op, run, backward, NULL, 0);
+}
