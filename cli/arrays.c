@@ -120,5 +120,12 @@ int load_model(colt5_context *ctx, const char *folder, colt5_type type, colt5_la
 
 bool takes_text(const colt5_layer *layer)
 {
-    return colt5_layer_config(layer)->kind == COLT5_TEXT_ENCODER;
+    const colt5_layer_kind kind = colt5_layer_config(layer)->kind;
+    return kind == COLT5_TEXT_ENCODER || kind == COLT5_MASKED_LANGUAGE_MODEL;
+}
+
+size_t output_width(const colt5_layer *layer)
+{
+    const colt5_config *config = colt5_layer_config(layer);
+    return config->kind == COLT5_MASKED_LANGUAGE_MODEL ? config->vocab_size : config->dim;
 }

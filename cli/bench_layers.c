@@ -104,7 +104,7 @@ static int make_tensors(struct bench *bench, struct layer_call *call)
 {
     colt5_context *ctx = bench->session.ctx;
     const size_t B = bench->batch, D = colt5_layer_config(call->layer)->dim;
-    const size_t N = bench->seq, dims[] = {B, N, D};
+    const size_t N = bench->seq, dims[] = {B, N, output_width(call->layer)};
     if (bench->text && !takes_text(call->layer)) {
         complain("--text is for text models, not for a %s",
                  colt5_layer_kind_name(colt5_layer_config(call->layer)->kind));

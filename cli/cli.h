@@ -142,6 +142,9 @@ int load_model(colt5_context *ctx, const char *folder, colt5_type type, colt5_la
 /* True for layers that take ids in place of values. */
 bool takes_text(const colt5_layer *layer);
 
+/* Numbers in a row of the output: the width, or of language models the symbols. */
+size_t output_width(const colt5_layer *layer);
+
 /* --set NAME=K …, by the names config.json has for this kind of layer (counts.c). */
 int set_counts(const struct list *settings, colt5_layer_kind kind, colt5_token_counts *counts);
 

@@ -20,9 +20,8 @@ struct info {
 
 static colt5_status plan(struct info *info)
 {
-    const colt5_config *config = colt5_layer_config(info->layer);
     const bool text = takes_text(info->layer);
-    const size_t dims[] = {info->batch, info->seq, config->dim};
+    const size_t dims[] = {info->batch, info->seq, output_width(info->layer)};
     const colt5_tensor y = colt5_tensor_wrap(NULL, 0, info->type, 3, dims);
     const colt5_tensor ids = colt5_tensor_wrap(NULL, 0, COLT5_I32, 2, dims);
     const colt5_forward forward = {

@@ -47,7 +47,7 @@ static int load(struct routes_call *call, const char *model)
 static int forward(struct routes_call *call)
 {
     colt5_context *ctx = call->session.ctx;
-    const size_t dims[] = {1, call->routing.tokens, colt5_layer_config(call->layer)->dim};
+    const size_t dims[] = {1, call->routing.tokens, output_width(call->layer)};
     colt5_status status = colt5_tensor_create(ctx, call->type, 3, dims, &call->y);
     if (status == COLT5_OK) status = colt5_routes_create(ctx, &call->chosen);
     if (status == COLT5_OK)

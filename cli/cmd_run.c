@@ -13,7 +13,7 @@ int run_failed(const struct run *run, colt5_status status)
 static int forward(struct run *run)
 {
     colt5_context *ctx = run->session.ctx;
-    const size_t D = colt5_layer_config(run->layer)->dim;
+    const size_t D = output_width(run->layer);
     const size_t dims[] = {run->x.dims[0], run->x.rank > 1 ? run->x.dims[1] : 1, D};
     colt5_status status = colt5_tensor_create(ctx, run->type, 3, dims, &run->y);
     if (status == COLT5_OK)

@@ -150,6 +150,9 @@ check 0 'm.npy' "$colt5" run "$golden/transformer_block_soft_mask" --output m.np
     --mask "$golden/transformer_block_soft_mask/mask.npy"
 check 0 'relative error' "$colt5" run "$golden/text_encoder_plain" \
     --input "$golden/text_encoder_plain/x.npy" --expect "$golden/text_encoder_plain/y.npy"
+check 0 'relative error' "$colt5" run "$golden/masked_language_model_soft" \
+    --input "$golden/masked_language_model_soft/x.npy" \
+    --expect "$golden/masked_language_model_soft/y.npy"
 head -c 3000 "$srcdir/tests/golden/golden_cases.py" >text.txt
 check 0 't.npy' "$colt5" run kept/model --text text.txt --output t.npy
 check 0 't2.npy' "$colt5" run kept/model --text text.txt --set num_heavy_ff_tokens=64 --output t2.npy
@@ -186,6 +189,11 @@ fi
 check 0 'main' grep '</main>' r.html
 check 0 '' "$colt5" routes again --text text.txt --json --set num_heavy_ff_tokens=64
 json 'd["tokens"] == 3000 and len(d["layers"][1]["feedforward"]["index"]) == 64'
+sed 's/text_encoder/masked_language_model/' "$srcdir/examples/text_encoder.json" >mlm.json
+check 0 'mlm/model.safetensors' "$colt5" init mlm.json --output mlm
+check 0 'to_logits.bias +F32 +258' "$colt5" info mlm
+check 0 'feedforward' "$colt5" routes mlm --text text.txt --html r.html
+check 0 'mlm' "$colt5" bench mlm --text text.txt --repeat 1
 check 4 'reads no text' "$colt5" routes "$block" --text text.txt --html kept/r.html
 check 4 'nowhere.txt' "$colt5" routes again --text nowhere.txt --html kept/r.html
 check 2 'wants --text' "$colt5" routes again

@@ -46,11 +46,14 @@ END_TEST
 
 START_TEST(text_models_turn_rotary_on)
 {
+    static const char *const texts[] = {
+        "{\"type\": \"text_encoder\", \"dim\": 32, \"depth\": 2, "
+        "\"num_heavy_ff_tokens\": 4, \"num_heavy_attn_tokens\": 7}",
+        "{\"type\": \"masked_language_model\", \"dim\": 32, \"depth\": 2, "
+        "\"num_heavy_ff_tokens\": 4, \"num_heavy_attn_tokens\": 7}"};
     colt5_config c;
-    ck_assert_int_eq(read_text("{\"type\": \"text_encoder\", \"dim\": 32, \"depth\": 2, "
-                               "\"num_heavy_ff_tokens\": 4, \"num_heavy_attn_tokens\": 7}",
-                               &c),
-                     COLT5_OK);
+    ck_assert_int_eq(read_text(texts[_i], &c), COLT5_OK);
+    ck_assert_int_eq(c.kind, _i ? COLT5_MASKED_LANGUAGE_MODEL : COLT5_TEXT_ENCODER);
     ck_assert_int_eq(c.rotary_emb, 1);
     ck_assert_int_eq(c.light_rotary_emb, 1);
     ck_assert_uint_eq(c.vocab_size, 258);
@@ -174,7 +177,7 @@ int main(void)
     Suite *suite = suite_create("config");
     TCase *tests = tcase_create("config");
     tcase_add_test(tests, defaults_are_those_of_the_specification);
-    tcase_add_test(tests, text_models_turn_rotary_on);
+    tcase_add_loop_test(tests, text_models_turn_rotary_on, 0, 2);
     tcase_add_test(tests, router_defaults_follow_the_type);
     tcase_add_test(tests, what_means_nothing_here_is_accepted);
     tcase_add_test(tests, what_is_written_reads_back);

@@ -65,7 +65,9 @@ static void run_case(const char *name, colt5_type type, bool inject, colt5_route
     struct device_tensor x = golden_tensor(name, "x.npy", type), mask = {.count = 0};
     if (golden_has(name, "mask.npy")) mask = golden_tensor(name, "mask.npy", COLT5_U8);
     const colt5_config *config = colt5_layer_config(layer);
-    struct device_tensor y = poisoned_tensor(type, x.t.dims[0], x.t.dims[1], config->dim);
+    const bool logits = config->kind == COLT5_MASKED_LANGUAGE_MODEL;
+    struct device_tensor y =
+        poisoned_tensor(type, x.t.dims[0], x.t.dims[1], logits ? config->vocab_size : config->dim);
     const colt5_forward forward = {.struct_size = sizeof(colt5_forward),
                                    .x = &x.t,
                                    .mask = mask.t.buffer ? &mask.t : NULL,

@@ -16,7 +16,8 @@ extern "C" {
     X(ATTENTION, "attention")                                                                      \
     X(TRANSFORMER_BLOCK, "transformer_block")                                                      \
     X(ENCODER, "encoder")                                                                          \
-    X(TEXT_ENCODER, "text_encoder")
+    X(TEXT_ENCODER, "text_encoder")                                                                \
+    X(MASKED_LANGUAGE_MODEL, "masked_language_model")
 
 typedef enum colt5_layer_kind {
 #define COLT5_LAYER_KIND_ENUM(constant, text) COLT5_##constant,
@@ -97,10 +98,10 @@ typedef struct colt5_config {
     int multiply_queries_by_score; /* [0] */
     int use_null_q_tokens;         /* [1] unrouted rows get a learned row; 0: nothing */
 
-    /* encoder and text_encoder */
+    /* encoder and text models */
     size_t depth; /* blocks, 1 to 4096; no default */
 
-    /* text_encoder */
+    /* text models: text_encoder, masked_language_model */
     size_t vocab_size; /* [258] bytes 0-255, 256 padding, 257 the mask symbol */
 
     colt5_router_config router; /* of every router of the layer */

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /**
- * A layer of any kind with its weights: from one routed feedforward to a whole text encoder. Its
+ * A layer of any kind with its weights: from one routed feedforward to a whole language model. Its
  * weights may be read by several contexts over the same OpenCL context at once.
  */
 typedef struct colt5_layer colt5_layer;
@@ -89,11 +89,16 @@ typedef struct colt5_forward {
     size_t struct_size;
     const colt5_tensor *x;    /* [in] the layer's type [B][N][D]; text models: ids i32|i64 [B][N] */
     const colt5_tensor *mask; /* [in] u8 [B][N], nonzero = real token; NULL: all are */
-    const colt5_tensor *y;    /* [out] the layer's type [B][N][D]; must not overlap x */
-    uint64_t seed;            /* of noise and random routes */
+    /* [out] the layer's type [B][N][D]; language models: logits, the layer's type or f32,
+     * [B][N][V], with positions [M][V], V the vocab_size. Must not overlap x. */
+    const colt5_tensor *y;
+    uint64_t seed; /* of noise and random routes */
     colt5_token_counts num_heavy_tokens;
     const colt5_routes *routes; /* [in] routers named here do not choose; NULL: all choose */
     colt5_routes *chosen;       /* [out] what the routers used; NULL: not kept */
+    /* [in] language models: i32 [M], the rows b·N + n whose logits are wanted; outside [0, B·N):
+     * the logits of a row of zeros. NULL: all, which for other kinds it must be. */
+    const colt5_tensor *positions;
 } colt5_forward;
 
 /**

@@ -136,11 +136,14 @@ static colt5_status build_text(struct scope scope, struct text_encoder *part)
     const colt5_config *config = &scope.layer->config;
     colt5_status status;
     const struct scope embedding = inside(&scope, "token_emb"), norm = inside(&scope, "norm");
+    const struct scope logits = inside(&scope, "to_logits");
     TRY(ADD(&embedding, "weight", INITIAL_NORMAL, 0, &part->token_emb, config->vocab_size,
             config->dim));
     TRY(build_local(inside(&scope, "embed_attn"), &part->embed_attn));
     TRY(build_blocks(scope));
     TRY(ADD(&norm, "gamma", INITIAL_ONES, 0, &part->norm_gamma, config->dim));
+    if (config->kind == COLT5_MASKED_LANGUAGE_MODEL)
+        TRY(ADD(&logits, "bias", INITIAL_ZEROS, 0, &part->to_logits_bias, config->vocab_size));
 out:
     return status;
 }
@@ -149,7 +152,7 @@ colt5_status layer_build(colt5_layer *layer)
 {
     const struct scope scope = {.layer = layer};
     const colt5_layer_kind kind = layer->config.kind;
-    const bool stacked = kind == COLT5_ENCODER || kind == COLT5_TEXT_ENCODER;
+    const bool stacked = kind == COLT5_ENCODER || takes_ids(layer);
     layer->depth = stacked ? layer->config.depth : 1;
     layer->blocks = host_allocate_zeroed(layer->depth, sizeof(*layer->blocks));
     REQUIRE(layer->ctx, layer->blocks, COLT5_ERROR_MEMORY, "layer: no host memory");
@@ -163,6 +166,7 @@ colt5_status layer_build(colt5_layer *layer)
     case COLT5_ENCODER:
         return build_blocks(scope);
     case COLT5_TEXT_ENCODER:
+    case COLT5_MASKED_LANGUAGE_MODEL:
         return build_text(scope, &layer->text);
     }
     return fail(layer->ctx, COLT5_ERROR_CONFIG, "layer: kind %d is none", (int)kind);

@@ -29,8 +29,8 @@ enum {
     FF = 1 << COLT5_FEED_FORWARD,
     ATTENTION = 1 << COLT5_ATTENTION,
     BLOCK = 1 << COLT5_TRANSFORMER_BLOCK,
-    ENCODERS = 1 << COLT5_ENCODER | 1 << COLT5_TEXT_ENCODER,
-    TEXT = 1 << COLT5_TEXT_ENCODER,
+    TEXT = 1 << COLT5_TEXT_ENCODER | 1 << COLT5_MASKED_LANGUAGE_MODEL,
+    ENCODERS = 1 << COLT5_ENCODER | TEXT,
     BLOCKS = BLOCK | ENCODERS,
     WITH_FF = FF | BLOCKS,
     WITH_ATTENTION = ATTENTION | BLOCKS,
@@ -175,7 +175,7 @@ static void fill_router_defaults(colt5_router_config *router)
 
 colt5_config colt5_config_default(colt5_layer_kind kind)
 {
-    const bool text = kind == COLT5_TEXT_ENCODER;
+    const bool text = kind == COLT5_TEXT_ENCODER || kind == COLT5_MASKED_LANGUAGE_MODEL;
     return (colt5_config){
         .struct_size = sizeof(colt5_config),
         .kind = kind,

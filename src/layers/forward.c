@@ -12,11 +12,6 @@
 #define CHUNK_CPU      2048
 #define CHUNK_SMALLEST 64
 
-static bool takes_ids(const colt5_layer *layer)
-{
-    return layer->config.kind == COLT5_TEXT_ENCODER;
-}
-
 static colt5_status check_ids(colt5_context *ctx, const char *op, const colt5_tensor *x)
 {
     REQUIRE_TENSOR(ctx, op, x, 2);
@@ -36,6 +31,42 @@ static colt5_status check_values(colt5_context *ctx, const char *op, const colt5
     return COLT5_OK;
 }
 
+static bool gives_logits(const colt5_layer *layer)
+{
+    return layer->config.kind == COLT5_MASKED_LANGUAGE_MODEL;
+}
+
+static colt5_status check_rows(colt5_context *ctx, const char *op, const colt5_layer *layer,
+                               const colt5_forward *forward)
+{
+    const colt5_tensor *x = forward->x, *y = forward->y;
+    REQUIRE_TYPE(ctx, op, y, layer->type);
+    REQUIRE_SHAPE(ctx, op, y, x->dims[0], x->dims[1], layer->config.dim);
+    REQUIRE(ctx, !forward->positions, COLT5_ERROR_ARGUMENT, "%s: positions are for language models",
+            op);
+    return COLT5_OK;
+}
+
+static colt5_status check_logits(colt5_context *ctx, const char *op, const colt5_layer *layer,
+                                 const colt5_forward *forward)
+{
+    const colt5_tensor *x = forward->x, *y = forward->y, *positions = forward->positions;
+    const size_t V = layer->config.vocab_size, rows = x->dims[0] * x->dims[1];
+    if (!positions) {
+        REQUIRE_SHAPE(ctx, op, y, x->dims[0], x->dims[1], V);
+    } else {
+        REQUIRE_TENSOR(ctx, op, positions, 1);
+        REQUIRE_TYPE(ctx, op, positions, COLT5_I32);
+        REQUIRE_SHAPE(ctx, op, y, positions->dims[0], V);
+        REQUIRE(ctx, rows > 0 || positions->dims[0] == 0, COLT5_ERROR_SHAPE,
+                "%s: %zu positions of no tokens", op, positions->dims[0]);
+    }
+    REQUIRE(ctx, y->type == layer->type || y->type == COLT5_F32, COLT5_ERROR_TYPE,
+            "%s: y is %s, not %s or f32", op, colt5_type_name(y->type),
+            colt5_type_name(layer->type));
+    return COLT5_OK;
+}
+
 static colt5_status check(colt5_context *ctx, const colt5_layer *layer,
                           const colt5_forward *forward)
 {
@@ -43,11 +74,11 @@ static colt5_status check(colt5_context *ctx, const colt5_layer *layer,
     REQUIRE(ctx, forward->struct_size == sizeof(*forward), COLT5_ERROR_ARGUMENT,
             "%s: struct_size is %zu, not %zu", op, forward->struct_size, sizeof(*forward));
     const colt5_tensor *x = forward->x, *y = forward->y, *mask = forward->mask;
-    REQUIRE_TENSOR(ctx, op, y, 3);
-    REQUIRE_TYPE(ctx, op, y, layer->type);
+    REQUIRE_TENSOR(ctx, op, y, 0);
     CHECK(takes_ids(layer) ? check_ids(ctx, op, x) : check_values(ctx, op, layer, x, y));
+    CHECK(gives_logits(layer) ? check_logits(ctx, op, layer, forward)
+                              : check_rows(ctx, op, layer, forward));
     const size_t B = x->dims[0], N = x->dims[1];
-    REQUIRE_SHAPE(ctx, op, y, B, N, layer->config.dim);
     REQUIRE(ctx, N <= INT32_MAX, COLT5_ERROR_SHAPE, "%s: %zu tokens are more than 2^31 - 1", op, N);
     if (mask) {
         REQUIRE_TYPE(ctx, op, mask, COLT5_U8);
@@ -80,6 +111,8 @@ static colt5_status run(colt5_context *ctx, void *call)
         return COLT5_OK;
     case COLT5_TEXT_ENCODER:
         return text_forward(&pass, x, y);
+    case COLT5_MASKED_LANGUAGE_MODEL:
+        return masked_language_model_forward(&pass, x, y);
     }
     return COLT5_ERROR_INTERNAL;
 }

@@ -55,6 +55,7 @@ struct transformer_block {
 
 struct text_encoder {
     const struct parameter *token_emb, *norm_gamma;
+    const struct parameter *to_logits_bias; /* of language models; NULL: none */
     struct local_attention embed_attn;
 };
 
@@ -69,6 +70,13 @@ struct colt5_layer {
     size_t depth;
     struct text_encoder text;
 };
+
+/* Whether x is ids (of text models) rather than values. */
+static inline bool takes_ids(const colt5_layer *layer)
+{
+    return layer->config.kind == COLT5_TEXT_ENCODER ||
+           layer->config.kind == COLT5_MASKED_LANGUAGE_MODEL;
+}
 
 /* Makes the parts of the layer's kind and lists their parameters (build.c). */
 colt5_status layer_build(colt5_layer *layer);

@@ -73,4 +73,8 @@ colt5_status block_forward(struct pass *pass, const struct transformer_block *bl
 /* y = encoder(ids), ids [B][N]. */
 colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y);
 
+/* y = logits of all tokens [B][N][V], or of those at forward->positions [M][V]. */
+colt5_status masked_language_model_forward(struct pass *pass, const colt5_tensor *ids,
+                                           const colt5_tensor *y);
+
 #endif
