@@ -7,28 +7,6 @@
 static char (*cases)[GOLDEN_NAME];
 static size_t case_count;
 
-/* Rows of y that count: valid by the mask and, for ids, by padding. */
-static uint8_t *valid_rows(const char *name, size_t B, size_t N)
-{
-    uint8_t *valid = malloc(B * N + 1);
-    memset(valid, 1, B * N);
-    if (golden_has(name, "mask.npy")) {
-        struct device_tensor mask = golden_tensor(name, "mask.npy", COLT5_U8);
-        double *values = download(&mask);
-        for (size_t i = 0; i < B * N; i++) valid[i] = values[i] != 0;
-        free(values);
-        release(&mask);
-    }
-    struct device_tensor x = golden_tensor(name, "x.npy", COLT5_F32);
-    if (x.t.type == COLT5_I32 || x.t.type == COLT5_I64) {
-        double *ids = download(&x);
-        for (size_t i = 0; i < B * N; i++) valid[i] = valid[i] && ids[i] != 256;
-        free(ids);
-    }
-    release(&x);
-    return valid;
-}
-
 static double bound_of(const char *name, const colt5_config *config, colt5_type type)
 {
     const double solver = golden_number(name, "gradients/tolerance.json", "y", 0);
@@ -37,51 +15,17 @@ static double bound_of(const char *name, const colt5_config *config, colt5_type 
     return bound;
 }
 
-/* ‖y - want‖ / ‖want‖ over valid rows. */
-static void compare(const char *name, const struct device_tensor *y, double bound)
-{
-    size_t count;
-    double *want = golden_values(name, "y.npy", &count), *have = download(y);
-    const size_t B = y->t.dims[0], N = y->t.dims[1], D = y->t.dims[2];
-    uint8_t *valid = valid_rows(name, B, N);
-    ck_assert_uint_eq(count, y->count);
-    for (size_t i = 0; i < count; i++)
-        if (!valid[i / D]) want[i] = have[i] = 0;
-    const double error = relative_error(have, want, count);
-    ck_assert_msg(error <= bound, "%s: relative error %.3g > %.3g", name, error, bound);
-    free(valid), free(have), free(want);
-}
-
 static void run_case(const char *name, colt5_type type, bool inject, colt5_routes *chosen)
 {
-    colt5_layer *layer;
-    ck_assert_ok(colt5_layer_load(ctx, golden_path(name, ""), type, &layer));
-    colt5_routes *routes = NULL;
-    if (inject) {
-        ck_assert_ok(colt5_routes_create(ctx, &routes));
-        if (golden_has(name, "routes.safetensors"))
-            ck_assert_ok(colt5_routes_load(routes, golden_path(name, "routes.safetensors")));
-    }
-    struct device_tensor x = golden_tensor(name, "x.npy", type), mask = {.count = 0};
-    if (golden_has(name, "mask.npy")) mask = golden_tensor(name, "mask.npy", COLT5_U8);
-    const colt5_config *config = colt5_layer_config(layer);
-    const bool logits = config->kind == COLT5_MASKED_LANGUAGE_MODEL;
-    struct device_tensor y =
-        poisoned_tensor(type, x.t.dims[0], x.t.dims[1], logits ? config->vocab_size : config->dim);
-    const colt5_forward forward = {.struct_size = sizeof(colt5_forward),
-                                   .x = &x.t,
-                                   .mask = mask.t.buffer ? &mask.t : NULL,
-                                   .y = &y.t,
-                                   .seed = (uint64_t)golden_number(name, "case.json", "seed", 0),
-                                   .routes = routes,
-                                   .chosen = chosen};
-    const colt5_status status = colt5_layer_forward(ctx, layer, &forward);
+    struct golden_call call;
+    golden_open(name, type, inject, &call);
+    call.forward.chosen = chosen;
+    const colt5_status status = colt5_layer_forward(ctx, call.layer, &call.forward);
     ck_assert_msg(status == COLT5_OK, "%s: %s", name, colt5_message(ctx));
-    compare(name, &y, bound_of(name, config, type));
-    assert_unchanged(&x);
-    release(&x), release(&y), release(&mask);
-    colt5_routes_destroy(routes);
-    colt5_layer_destroy(layer);
+    const double bound = bound_of(name, colt5_layer_config(call.layer), type);
+    const double error = golden_row_error(name, "y.npy", &call, &call.y);
+    ck_assert_msg(error <= bound, "%s: relative error %.3g > %.3g", name, error, bound);
+    golden_close(&call);
 }
 
 START_TEST(routes_injected)

@@ -121,3 +121,76 @@ double *golden_values(const char *name, const char *file, size_t *count)
     colt5_npy_release(&array);
     return values;
 }
+
+/* ---- whole calls ---- */
+
+static struct device_tensor output_like(const char *name, const char *file, colt5_type type)
+{
+    colt5_npy array = read_array(name, file);
+    struct device_tensor tensor = upload_raw(NULL, type, array.rank, array.dims);
+    colt5_npy_release(&array);
+    return tensor;
+}
+
+static uint8_t *valid_rows(const struct golden_call *call)
+{
+    uint8_t *valid = malloc(call->rows + 1);
+    memset(valid, 1, call->rows);
+    if (call->mask.count) {
+        double *mask = download(&call->mask);
+        for (size_t i = 0; i < call->rows; i++) valid[i] = mask[i] != 0;
+        free(mask);
+    }
+    if (call->x.t.type == COLT5_I32 || call->x.t.type == COLT5_I64) {
+        double *ids = download(&call->x);
+        for (size_t i = 0; i < call->rows; i++) valid[i] = valid[i] && ids[i] != 256;
+        free(ids);
+    }
+    return valid;
+}
+
+void golden_open(const char *name, colt5_type type, bool inject, struct golden_call *call)
+{
+    *call = (struct golden_call){.rows = 0};
+    ck_assert_ok(colt5_layer_load(ctx, golden_path(name, ""), type, &call->layer));
+    if (inject) {
+        ck_assert_ok(colt5_routes_create(ctx, &call->routes));
+        if (golden_has(name, "routes.safetensors"))
+            ck_assert_ok(colt5_routes_load(call->routes, golden_path(name, "routes.safetensors")));
+    }
+    call->x = golden_tensor(name, "x.npy", type);
+    if (golden_has(name, "mask.npy")) call->mask = golden_tensor(name, "mask.npy", COLT5_U8);
+    call->y = output_like(name, "y.npy", type);
+    call->width = call->y.t.dims[call->y.t.rank - 1];
+    call->rows = call->y.count / call->width;
+    call->valid = valid_rows(call);
+    call->forward = (colt5_forward){.struct_size = sizeof(colt5_forward),
+                                    .x = &call->x.t,
+                                    .mask = call->mask.count ? &call->mask.t : NULL,
+                                    .y = &call->y.t,
+                                    .seed = (uint64_t)golden_number(name, "case.json", "seed", 0),
+                                    .routes = call->routes};
+}
+
+void golden_close(struct golden_call *call)
+{
+    assert_unchanged(&call->x);
+    if (call->mask.count) assert_unchanged(&call->mask);
+    release(&call->x), release(&call->mask), release(&call->y);
+    free(call->valid);
+    colt5_routes_destroy(call->routes);
+    colt5_layer_destroy(call->layer);
+}
+
+double golden_row_error(const char *name, const char *file, const struct golden_call *call,
+                        const struct device_tensor *have)
+{
+    size_t count;
+    double *want = golden_values(name, file, &count), *got = download(have);
+    ck_assert_uint_eq(count, have->count);
+    for (size_t i = 0; i < count; i++)
+        if (!call->valid[i / (count / call->rows)]) want[i] = got[i] = 0;
+    const double error = relative_error(got, want, count);
+    free(want), free(got);
+    return error;
+}

@@ -26,4 +26,22 @@ struct device_tensor golden_tensor(const char *name, const char *file, colt5_typ
 /* A .npy file of values as doubles. */
 double *golden_values(const char *name, const char *file, size_t *count);
 
+/* A module's case, ready to run: forward has it all. */
+struct golden_call {
+    colt5_layer *layer;
+    struct device_tensor x, mask, y; /* mask: count 0 where there is none */
+    colt5_routes *routes;            /* NULL unless injected */
+    uint8_t *valid;                  /* rows of y that count, by the mask and by padding */
+    size_t rows, width;              /* of y */
+    colt5_forward forward;
+};
+
+void golden_open(const char *name, colt5_type type, bool inject, struct golden_call *call);
+/* Checks that the inputs are as they were. */
+void golden_close(struct golden_call *call);
+
+/* ‖have - want‖ / ‖want‖ of FILE and an array of the case's rows over those that count. */
+double golden_row_error(const char *name, const char *file, const struct golden_call *call,
+                        const struct device_tensor *have);
+
 #endif
