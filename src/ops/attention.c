@@ -42,12 +42,12 @@ colt5_status attention_fit_tile(colt5_context *ctx, enum kernel kernel,
                                 size_t (*bytes)(struct attention_tile), struct attention_tile *tile)
 {
     const uint64_t local_memory = colt5_context_device_info(ctx)->local_memory;
-    while (tile->ty > 4 && bytes(*tile) > local_memory) tile->ty /= 2;
+    while (tile->ty > ATTENTION_LEAST_TY && bytes(*tile) > local_memory) tile->ty /= 2;
     for (;; tile->ty /= 2) {
         const size_t items = ATTENTION_TX * tile->ty;
         size_t group;
         CHECK(group_size(ctx, kernel, ATTENTION_TILE_DEFINES(a, *tile, width), items, &group));
-        if (group >= items || tile->ty <= 4) return COLT5_OK;
+        if (group >= items || tile->ty <= ATTENTION_LEAST_TY) return COLT5_OK;
     }
 }
 

@@ -50,14 +50,15 @@ struct attention_tile {
     size_t head, ty, ry, rx;
 };
 
-#define ATTENTION_TX 8 /* TX of attention_blocks.cl */
+#define ATTENTION_TX       8 /* TX of attention_blocks.cl */
+#define ATTENTION_LEAST_TY 4
 #define ATTENTION_TILE_DEFINES(a, tile, width)                                                     \
     DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local), DEFINE("HEAD", (tile).head),       \
             DEFINE("TY", (tile).ty), DEFINE("RY", (tile).ry), DEFINE("RX", (tile).rx),             \
             DEFINE("WIDTH", width))
 
-/* Takes tile->ty down, to 4 at the least, until local memory (bytes of a tile) and the work-groups
- * of the kernel allow it. */
+/* Takes tile->ty down, to ATTENTION_LEAST_TY, until local memory (bytes of a tile) and the
+ * work-groups of the kernel allow it: not known while the context plans. */
 colt5_status attention_fit_tile(colt5_context *ctx, enum kernel kernel,
                                 const struct attention_problem *a, size_t width,
                                 size_t (*bytes)(struct attention_tile),

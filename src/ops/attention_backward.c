@@ -33,6 +33,7 @@ struct plan {
     enum kernel dq, dkv;
     const struct define *defines;
     size_t query_tiles, key_tiles, group;
+    size_t most_query_tiles; /* whatever the work-groups of the kernels allow: for scratch */
 };
 
 static colt5_status run_terms(colt5_context *ctx, const struct attention_backward *call,
@@ -102,7 +103,7 @@ static colt5_status run_planned(colt5_context *ctx, const struct attention_backw
     const struct workspace_mark mark = workspace_mark(ctx);
     struct parts parts;
     colt5_status status;
-    TRY(take_parts(ctx, call, plan->query_tiles, &parts));
+    TRY(take_parts(ctx, call, plan->most_query_tiles, &parts));
     /* Rows of a piece whose queries are elsewhere, and keys without queries. */
     if (call->problem->local && call->problem->Q < call->problem->M)
         TRY(clear_tensor(ctx, call->dq));
@@ -126,6 +127,7 @@ static colt5_status run_vectors(colt5_context *ctx, const struct attention_backw
         .query_tiles = attention_query_tiles(a, rows),
         .key_tiles = (a->M + rows - 1) / rows,
         .group = 1,
+        .most_query_tiles = attention_query_tiles(a, rows),
     };
     return run_planned(ctx, call, &plan);
 }
@@ -162,6 +164,7 @@ static colt5_status run_tiles(colt5_context *ctx, const struct attention_backwar
         .query_tiles = attention_query_tiles(a, rows),
         .key_tiles = (a->M + rows - 1) / rows,
         .group = ATTENTION_TX * tile.ty,
+        .most_query_tiles = attention_query_tiles(a, ATTENTION_LEAST_TY * tile.ry),
     };
     return run_planned(ctx, call, &plan);
 }
