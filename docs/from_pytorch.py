@@ -233,7 +233,24 @@ MAKERS = {
 def build(config):
     """A module, with the package's initial weights, from what a config.json says."""
     config = dict(config)
+    for key, only in (("router_type", "coor_descent"), ("random_route", False)):
+        if config.pop(key, only) != only:
+            raise ValueError(f"the package has no other {key} than {json.dumps(only)}")
     return MAKERS[config.pop("type")](config)
+
+
+def read_weights(module, path):
+    """Weights as `colt5 train`, `colt5 init` or PyTorch wrote them, into a module; returns it."""
+    weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
+    ours = {name: t for name, t in module.state_dict().items() if name.endswith("inv_freq")}  # libcolt5 writes none
+    module.load_state_dict({**ours, **weights})
+    return module
+
+
+def load(folder):
+    """A module from a model folder: the way back."""
+    folder = pathlib.Path(folder)
+    return read_weights(build(json.loads((folder / "config.json").read_text())), folder / "model.safetensors")
 
 
 # --- from a module to a config ------------------------------------------------------------------------------------------
@@ -524,17 +541,24 @@ def run_as_it_is(module, inputs):
     return result
 
 
-def run(module, inputs, dtype, dy=None, fixed=None, mend=True, noise=None):
-    """A copy of the module in `dtype` on the CPU, by SPEC's order or by `fixed` {router: indices}; `dy` may be made from y."""
-    module = copy.deepcopy(module).to("cpu", dtype).requires_grad_(True)
-    inputs, result = inputs.to("cpu", dtype), Result()
+def prepare(module, fixed=None, mend=True, noise=None):
+    """A module of its own made comparable, in place: routes by SPEC's order or `fixed` {router: indices}, fault 3 mended, no flash.
+
+    Call it inside `patched`, for fault 2, and with a mask, for fault 4."""
     for m in module.modules():
         if isinstance(m, Attend):
             m.use_flash = False
         if isinstance(m, package.RotaryEmbedding) and mend:
-            m.inv_freq = frequencies(2 * m.inv_freq.numel()).to(dtype)  # fault 3
+            m.inv_freq = frequencies(2 * m.inv_freq.numel()).to(next(module.parameters()).dtype)  # fault 3
     for name, router in routers(module).items():
         pin(router, None if fixed is None else fixed.get(name), noise)
+    return module
+
+
+def run(module, inputs, dtype, dy=None, fixed=None, mend=True, noise=None):
+    """A copy of the module in `dtype` on the CPU, by SPEC's order or by `fixed` {router: indices}; `dy` may be made from y."""
+    module = prepare(copy.deepcopy(module).to("cpu", dtype).requires_grad_(True), fixed, mend, noise)
+    inputs, result = inputs.to("cpu", dtype), Result()
     leaves = {"dx": inputs.x, "dcontext": inputs.context}
     leaves = {name: t.requires_grad_() for name, t in leaves.items() if t is not None and t.is_floating_point()}
     with patched(module, inputs.x, mend), recorded(module) as result.routes:
@@ -671,7 +695,7 @@ def main():
     config = json.loads(a.config.read_text()) if a.config else example(a.type, a.tokens)
     module = build(config)
     if a.weights:
-        module.load_state_dict(load_file(a.weights) if a.weights.suffix == ".safetensors" else torch.load(a.weights), strict=True)
+        read_weights(module, a.weights)
     if a.input:
         x = torch.from_numpy(numpy.load(a.input))
     elif isinstance(module, (TextEncoder, LanguageModel)):
