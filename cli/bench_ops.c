@@ -97,6 +97,7 @@ OP(cross_entropy, colt5_cross_entropy_forward(ctx, &t[0], &t[1], &t[2], NULL, NU
 OP(cross_entropy_backward, colt5_cross_entropy_backward(ctx, &t[0], &t[1], NULL, &t[2], 1, &t[3]))
 OP(cum_softmax, colt5_cum_softmax_forward(ctx, &t[0], NULL, 1, &t[1]))
 OP(embedding, colt5_embedding_forward(ctx, &t[0], &t[1], &t[2]))
+OP(embedding_backward, colt5_embedding_backward(ctx, &t[0], &t[1], &t[2]))
 OP(flash_attention, colt5_flash_attention_forward(ctx,
                                                   &(colt5_flash_attention_inputs){
                                                       .q = &t[0], .kv = &t[1], .null_kv = &t[2]},
@@ -142,6 +143,7 @@ static const struct op ops[] = {
      {IN("BNV"), BYTES("BN"), IN_F32("BN"), OUT("BNV")}},
     {"cum_softmax", call_cum_softmax, {IN_F32("B1N"), OUT_F32("B1N")}},
     {"embedding", call_embedding, {BYTES("BN"), IN("VD"), OUT("BND")}},
+    {"embedding_backward", call_embedding_backward, {BYTES("BN"), IN("BND"), OUT_F32("VD")}},
     {"flash_attention", call_flash_attention, {IN("BKHE"), IN("B1KHF"), IN("2HE"), OUT("BKHE")}},
     {"gather", call_gather, {IN("BND"), INDEX("BK"), OUT("BKD")}},
     {"gather_scores", call_gather_scores, {IN_F32("B1N"), INDEX("B1K"), OUT_F32("B1K")}},

@@ -21,6 +21,15 @@ __kernel void embedding_forward(IN_IDS(ids), IN(weight), OUT(y), ulong rows, ulo
     store_wide(y, row * D + d, known ? load_wide(weight, id * D + d) : (wide)0.0f);
 }
 
+// The row of dweight a token's gradient goes to; V where it goes nowhere. One work-item a token.
+__kernel void embedding_keys(IN_IDS(ids), OUT_I32(keys), ulong rows, ulong V)
+{
+    const size_t row = get_global_id(0);
+    if (row >= rows) return;
+    const id_type id = at(ids, row);
+    at(keys, row) = id >= 0 && (ulong)id < V ? (int)id : (int)V;
+}
+
 // One work-item a token. can_be 0: padding is beyond what the ids can hold.
 // given and mask may be one tensor.
 __kernel void token_mask(IN_IDS(ids), INOUT_U8(given), INOUT_U8(mask), ulong padding, int can_be,

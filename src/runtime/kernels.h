@@ -28,6 +28,7 @@
     X(cum_softmax) \
     X(eights) \
     X(embedding) \
+    X(embedding_backward) \
     X(gather) \
     X(gemm_epilogue) \
     X(gradient_norm) \
@@ -43,6 +44,7 @@
     X(select) \
     X(sinkhorn) \
     X(sinkhorn_backward) \
+    X(sort) \
     X(tiled_gemm) \
     X(topk)
 
@@ -80,6 +82,7 @@
     X(CUM_SOFTMAX_PARTIALS_BACKWARD, cum_softmax, cum_softmax_partials_backward) \
     X(CUM_SOFTMAX_SCORES, cum_softmax, cum_softmax_scores) \
     X(EMBEDDING_FORWARD, embedding, embedding_forward) \
+    X(EMBEDDING_KEYS, embedding, embedding_keys) \
     X(GATHER, gather, gather) \
     X(GATHER_SCORES, route, gather_scores) \
     X(GATHER_SCORES_BACKWARD, route, gather_scores_backward) \
@@ -121,6 +124,11 @@
     X(SINKHORN_TOKENS, sinkhorn, sinkhorn_tokens) \
     X(SINKHORN_TOKENS_BACKWARD, sinkhorn_backward, sinkhorn_tokens_backward) \
     X(SLOT_COUNTS, scatter_backward, slot_counts) \
+    X(SORT_COUNT, sort, sort_count) \
+    X(SORT_COUNT_ALONE, sort, sort_count_alone) \
+    X(SORT_PLACE, sort, sort_place) \
+    X(SORT_SCAN, sort, sort_scan) \
+    X(SUM_BY_KEY, embedding_backward, sum_by_key) \
     X(SUM_SQUARES, gradient_norm, sum_squares) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
