@@ -17,7 +17,7 @@ static void make_context(void)
 static void destroy_context(void)
 {
     ck_assert_int_eq(made->workspace.running, false);
-    ck_assert_uint_eq(made->workspace.single_count, 0);
+    ck_assert_uint_eq(made->workspace.scratch.single_count, 0);
     colt5_context_destroy(made);
 }
 
@@ -45,7 +45,7 @@ static colt5_status take_floats(colt5_context *of, size_t count, colt5_tensor *t
 static colt5_status inner(colt5_context *of, void *call)
 {
     struct walk *walk = call;
-    const struct workspace_mark mark = workspace_mark(of);
+    const struct stack_mark mark = workspace_mark(of);
     colt5_tensor a;
     const colt5_status status = take_floats(of, walk->inner_chunk * walk->width, &a);
     workspace_rewind(of, mark);
@@ -62,7 +62,7 @@ static colt5_status outer(colt5_context *of, void *call)
     if (!of->planning) walk->seen_chunk = walk->chunk;
     colt5_status status = COLT5_OK;
     for (size_t row = 0; row < walk->rows && status == COLT5_OK; row += walk->chunk) {
-        const struct workspace_mark mark = workspace_mark(of);
+        const struct stack_mark mark = workspace_mark(of);
         const size_t extra = of->planning ? 0 : walk->extra;
         colt5_tensor a, b;
         status = take_floats(of, walk->chunk * walk->width + extra, &a);
@@ -90,8 +90,10 @@ static colt5_status run(struct walk *walk, size_t smallest)
 START_TEST(what_is_planned_is_what_is_used)
 {
     struct walk plan = WALK(100, 33), real = WALK(100, 33);
-    size_t bytes = 0;
-    ck_assert_int_eq(workspace_plan(made, "walk", outer, &plan, &plan.chunk, 1, &bytes), COLT5_OK);
+    struct planned planned;
+    ck_assert_int_eq(workspace_plan(made, "walk", outer, &plan, &plan.chunk, 1, NULL, &planned),
+                     COLT5_OK);
+    const size_t bytes = planned.scratch;
     ck_assert_int_eq(plan.plans, 1);
     ck_assert_int_eq(plan.runs, 0);
     ck_assert_uint_eq(statistics_of(made).workspace, 0);
@@ -113,7 +115,7 @@ START_TEST(what_is_planned_is_what_is_used)
 }
 END_TEST
 
-/* Launches of the plan are not counted twice by a call, and counted once by a plan. */
+/* Launches of the plan are not counted by a call, nor by a plan. */
 static colt5_status launches_twice(colt5_context *of, void *call)
 {
     const colt5_tensor *t = call;
@@ -131,18 +133,19 @@ START_TEST(work_is_counted_once)
     ck_assert_int_eq(colt5_tensor_create(made, COLT5_I32, 2, index_dims, &t[1]), COLT5_OK);
     ck_assert_int_eq(colt5_tensor_create(made, COLT5_F32, 3, dims, &t[2]), COLT5_OK);
     ck_assert_int_eq(colt5_tensor_write(made, &t[1], index), COLT5_OK);
-    size_t bytes = 1;
-    ck_assert_int_eq(workspace_plan(made, "two", launches_twice, t, NULL, 0, &bytes), COLT5_OK);
-    ck_assert_uint_eq(bytes, 0);
-    const colt5_statistics planned = statistics_of(made);
+    struct planned planned;
+    ck_assert_int_eq(workspace_plan(made, "two", launches_twice, t, NULL, 0, NULL, &planned),
+                     COLT5_OK);
+    ck_assert_uint_eq(planned.scratch, 0);
     ck_assert_uint_eq(planned.launches, 2);
     ck_assert_uint_eq(planned.flop, 10);
+    ck_assert_uint_eq(statistics_of(made).launches, 0);
     colt5_context_reset_statistics(made);
     ck_assert_int_eq(workspace_call(made, "two", launches_twice, t, NULL, 0), COLT5_OK);
     const colt5_statistics real = statistics_of(made);
     ck_assert_uint_eq(real.launches, planned.launches);
     ck_assert_uint_eq(real.flop, planned.flop);
-    ck_assert_uint_eq(real.bytes, planned.bytes);
+    ck_assert_uint_eq(real.bytes, 20 + 2 * 64);
     for (int i = 0; i < 3; i++) colt5_tensor_free(made, &t[i]);
 }
 END_TEST
@@ -157,12 +160,49 @@ START_TEST(too_much_is_refused_before_any_launch_with_both_numbers)
     ck_assert_int_eq(walk.runs, 0); /* and the chunk of the call within was cut as far as it goes */
     ck_assert_uint_eq(statistics_of(made).launches, 0);
     ck_assert_uint_eq(statistics_of(made).workspace, 0);
-    size_t bytes = 0;
-    ck_assert_int_eq(workspace_plan(made, "walk", outer, &walk, NULL, 0, &bytes),
+    struct planned planned;
+    ck_assert_int_eq(workspace_plan(made, "walk", outer, &walk, NULL, 0, NULL, &planned),
                      COLT5_ERROR_MEMORY);
-    ck_assert_uint_eq(bytes, 54272);
+    ck_assert_uint_eq(planned.scratch, 54272);
     colt5_context_limit_workspace(made, 0);
     ck_assert_int_eq(workspace_call(made, "walk", outer, &walk, NULL, 0), COLT5_OK);
+}
+END_TEST
+
+/* A call that keeps a tensor for its caller and another for itself. */
+static colt5_status keeps_one(colt5_context *of, void *call)
+{
+    colt5_tensor *kept = call, own;
+    const size_t dims[] = {1000};
+    const struct stack_mark mark = workspace_mark(of);
+    const colt5_status status = scratch(of, COLT5_F32, 1, dims, &own);
+    if (status != COLT5_OK) return status;
+    const colt5_status kept_status = keep(of, COLT5_F32, 1, dims, kept);
+    workspace_rewind(of, mark);
+    return kept_status;
+}
+
+START_TEST(what_is_saved_outlives_the_call)
+{
+    struct stack saved = {.slab = 0};
+    colt5_tensor kept;
+    ck_assert_int_eq(workspace_call_saving(made, "keep", keeps_one, &kept, NULL, 0, &saved, 0),
+                     COLT5_OK);
+    ck_assert_uint_eq(stack_peak(&saved), 4096);
+    ck_assert_ptr_nonnull(kept.buffer);
+    float values[1000] = {0};
+    ck_assert_int_eq(colt5_tensor_write(made, &kept, values), COLT5_OK);
+    const cl_mem buffer = kept.buffer;
+    ck_assert_int_eq(workspace_call_saving(made, "keep", keeps_one, &kept, NULL, 0, &saved, 0),
+                     COLT5_OK);
+    if (!made->workspace.separate) ck_assert_ptr_eq(kept.buffer, buffer);
+    workspace_release_saved(made, &saved);
+    ck_assert_uint_eq(statistics_of(made).buffers, 0);
+    /* What another call will need beside it counts from the start. */
+    ck_assert_int_eq(
+        workspace_call_saving(made, "keep", keeps_one, &kept, NULL, 0, &saved, SIZE_MAX / 4),
+        COLT5_ERROR_MEMORY);
+    ck_assert_uint_eq(stack_held(&saved), 0);
 }
 END_TEST
 
@@ -232,16 +272,15 @@ START_TEST(tensors_spread_over_several_buffers)
     made->planning = true;
     for (int i = 0; i < 6; i++) {
         ck_assert_int_eq(take_floats(made, floats[i], &t[i]), COLT5_OK);
-        ck_assert_int_eq(made->workspace.slab, slabs[i]);
+        ck_assert_int_eq(made->workspace.scratch.slab, slabs[i]);
     }
-    const struct workspace_mark start = {0, 0, 0};
+    const struct stack_mark start = {0, 0, 0};
     workspace_rewind(made, start);
     colt5_tensor one;
     ck_assert_int_eq(take_floats(made, 193, &one), COLT5_ERROR_MEMORY);
     ck_assert_str_eq(colt5_message(made), "workspace: a tensor of 1024 bytes is needed, the "
                                           "device's largest buffer has 768");
-    for (int i = 0; i < WORKSPACE_SLABS; i++)
-        ck_assert_int_eq(take_floats(made, 192, &one), COLT5_OK);
+    for (int i = 0; i < STACK_SLABS; i++) ck_assert_int_eq(take_floats(made, 192, &one), COLT5_OK);
     ck_assert_int_eq(take_floats(made, 1, &one), COLT5_ERROR_MEMORY);
     workspace_rewind(made, start);
     made->planning = false;
@@ -311,7 +350,7 @@ static colt5_status takes_separate(colt5_context *of, void *call)
     colt5_tensor a, b;
     (void)call;
     colt5_status status = take_floats(of, 3, &a);
-    const struct workspace_mark mark = workspace_mark(of);
+    const struct stack_mark mark = workspace_mark(of);
     if (status == COLT5_OK) status = take_floats(of, 5, &b);
     if (status != COLT5_OK || of->planning) return status;
     ck_assert_ptr_ne(a.buffer, b.buffer);
@@ -319,7 +358,7 @@ static colt5_status takes_separate(colt5_context *of, void *call)
     ck_assert_uint_eq(buffer_size(a.buffer), 12);
     ck_assert_uint_eq(buffer_size(b.buffer), 20);
     workspace_rewind(of, mark);
-    ck_assert_uint_eq(of->workspace.single_count, 1);
+    ck_assert_uint_eq(of->workspace.scratch.single_count, 1);
     return COLT5_OK;
 }
 
@@ -346,6 +385,7 @@ int main(void)
     tcase_add_test(tests, work_is_counted_once);
     tcase_add_test(tests, too_much_is_refused_before_any_launch_with_both_numbers);
     tcase_add_test(tests, chunks_are_halved_until_they_fit);
+    tcase_add_test(tests, what_is_saved_outlives_the_call);
     tcase_add_test(tests, a_later_call_within_a_smaller_limit_lets_the_slabs_go);
     tcase_add_test(tests, slabs_the_device_refuses_are_planned_again);
     tcase_add_test(tests, tensors_spread_over_several_buffers);

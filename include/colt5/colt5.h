@@ -36,6 +36,7 @@
 #include <colt5/ops/gradient_norm.h>
 #include <colt5/ops/linear.h>
 #include <colt5/ops/local_attention.h>
+#include <colt5/ops/mask_rows.h>
 #include <colt5/ops/norm.h>
 #include <colt5/ops/random.h>
 #include <colt5/ops/rotary.h>

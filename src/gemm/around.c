@@ -54,7 +54,7 @@ static colt5_status multiply_and_finish(colt5_context *ctx, const struct gemm_ba
 colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *backend,
                              const struct gemm *product)
 {
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     struct gemm bare = {.op = product->op,
                         .M = product->M,
                         .N = product->N,

@@ -72,7 +72,7 @@ static colt5_status take_copies(colt5_context *ctx, const struct gemm *p, cl_mem
 static colt5_status run(colt5_context *ctx, const struct gemm *p)
 {
     const size_t a_ld = p->transpose_a ? p->M : p->K, b_ld = p->transpose_b ? p->K : p->N;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     cl_mem copies = NULL;
     colt5_status status = take_copies(ctx, p, &copies);
     ctx->launches++;

@@ -165,7 +165,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *product)
 {
     struct packed packed = {.product = product, .cut = cut_product(ctx, product)};
     packed.in_parts = packed.cut.K < product->K;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_status status = take_scratch(ctx, &packed);
     struct part part = {0};
     for (part.n = 0; status == COLT5_OK && part.n < product->N; part.n = part.end_n) {

@@ -126,7 +126,7 @@ colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backe
                             const struct gemm *like, bool *works)
 {
     const uint64_t launches = ctx->launches;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     struct trial trial;
     trial.product = (struct gemm){.op = "gemm self-test",
                                   .transpose_a = like->transpose_a,

@@ -118,7 +118,7 @@ static colt5_status run_in_parts(colt5_context *ctx, const struct gemm *product,
 {
     const size_t slabs = (product->K + DEPTH - 1) / DEPTH;
     const size_t part = (slabs + parts - 1) / parts * DEPTH;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     parts = (product->K + part - 1) / part;
     colt5_tensor sums;
     colt5_status status =

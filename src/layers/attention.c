@@ -2,13 +2,9 @@
 /* y = light(x) + scatter(heavy(x[iq], x[ikv]) · score): SPEC section 4, attention. */
 #include "layers/heavy.h"
 
-struct routes_of {
-    struct routed q, kv;
-};
-
 /* Both routers, scored in one pass over x. */
 static colt5_status route(struct pass *pass, const struct attention *layer, const colt5_tensor *x,
-                          struct routes_of *routes)
+                          struct saved_attention *saved)
 {
     const size_t B = x->dims[0], N = x->dims[1];
     const colt5_config *config = &pass->layer->config;
@@ -21,25 +17,71 @@ static colt5_status route(struct pass *pass, const struct attention *layer, cons
     colt5_tensor s[2];
     colt5_status status;
     TRY(router_scores(pass, x, 2, routers, needed, s));
-    TRY(router_forward(pass, routers[0], B, N, Kq, &s[0], &routes->q));
-    TRY(router_forward(pass, routers[1], B, N, Kkv, &s[1], &routes->kv));
+    TRY(router_forward(pass, routers[0], B, N, Kq, &s[0], &saved->q));
+    TRY(router_forward(pass, routers[1], B, N, Kkv, &s[1], &saved->kv));
 out:
     return status;
 }
 
+static struct heavy_branch branch_of(const struct attention *layer,
+                                     const struct saved_attention *saved)
+{
+    return (struct heavy_branch){&layer->heavy, layer->null_q, &saved->q, &saved->kv};
+}
+
 colt5_status attention_layer_forward(struct pass *pass, const struct attention *layer,
                                      const colt5_tensor *x, const colt5_tensor *residual,
-                                     const colt5_tensor *y)
+                                     const colt5_tensor *y, struct saved_attention *saved)
 {
-    const struct workspace_mark mark = workspace_mark(pass->ctx);
-    struct routes_of routes;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
     colt5_status status;
 
-    TRY(route(pass, layer, x, &routes));
-    TRY(heavy_forward(pass, &layer->heavy, layer->null_q, x, &routes.q, &routes.kv, residual, y));
+    TRY(route(pass, layer, x, saved));
+    const struct heavy_branch branch = branch_of(layer, saved);
+    TRY(heavy_forward(pass, &branch, x, residual, y, &saved->heavy));
     workspace_rewind(pass->ctx, mark);
-    if (layer->has_light) TRY(local_forward(pass, &layer->light, x, y, y));
+    if (layer->has_light) TRY(local_forward(pass, &layer->light, x, y, y, &saved->light));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;
+}
+
+/* The heavy branch and its routers. */
+static colt5_status routed_backward(struct pass *pass, const struct attention *layer,
+                                    const colt5_tensor *x, const struct saved_attention *saved,
+                                    const colt5_tensor *dy, const colt5_tensor *dx)
+{
+    const struct routed *q = &saved->q, *kv = &saved->kv;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    const struct heavy_branch branch = branch_of(layer, saved);
+    struct learning learnings[2];
+    colt5_tensor dq_scores, dkv_scores;
+    size_t count = 0;
+    colt5_status status;
+
+    if (q->learns) {
+        TRY(SCRATCH(pass, COLT5_F32, &dq_scores, x->dims[0], 1, q->K));
+        learnings[count++] = (struct learning){&layer->q_router, q, &dq_scores};
+    }
+    if (kv->learns) {
+        TRY(SCRATCH(pass, COLT5_F32, &dkv_scores, x->dims[0], kv->R, kv->K));
+        learnings[count++] = (struct learning){&layer->kv_router, kv, &dkv_scores};
+    }
+    TRY(heavy_backward(pass, &branch, x, &saved->heavy, dy, dx, q->learns ? &dq_scores : NULL,
+                       kv->learns ? &dkv_scores : NULL));
+    TRY(routers_backward(pass, x, count, learnings, dx));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+colt5_status attention_layer_backward(struct pass *pass, const struct attention *layer,
+                                      const colt5_tensor *x, const struct saved_attention *saved,
+                                      const colt5_tensor *dy, const colt5_tensor *dx)
+{
+    if (layer->has_light) {
+        const colt5_status status = local_backward(pass, &layer->light, x, &saved->light, dy, dx);
+        if (status != COLT5_OK) return status;
+    }
+    return routed_backward(pass, layer, x, saved, dy, dx);
 }

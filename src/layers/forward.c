@@ -8,9 +8,8 @@
 #include "runtime/launch.h"
 
 /* Tokens of a chunk: what keeps the device busy and the scratch small. */
-#define CHUNK_GPU      16384
-#define CHUNK_CPU      2048
-#define CHUNK_SMALLEST 64
+#define CHUNK_GPU 16384
+#define CHUNK_CPU 2048
 
 static colt5_status check_ids(colt5_context *ctx, const char *op, const colt5_tensor *x)
 {
@@ -67,8 +66,8 @@ static colt5_status check_logits(colt5_context *ctx, const char *op, const colt5
     return COLT5_OK;
 }
 
-static colt5_status check(colt5_context *ctx, const colt5_layer *layer,
-                          const colt5_forward *forward)
+colt5_status check_forward(colt5_context *ctx, const colt5_layer *layer,
+                           const colt5_forward *forward)
 {
     const char *op = colt5_layer_kind_name(layer->config.kind);
     REQUIRE(ctx, forward->struct_size == sizeof(*forward), COLT5_ERROR_ARGUMENT,
@@ -87,28 +86,52 @@ static colt5_status check(colt5_context *ctx, const colt5_layer *layer,
     return COLT5_OK;
 }
 
+/* The layer's input. In training masked rows become zeros: what NaN stood there would else come
+ * back in products with the zeros of its gradient. */
+static colt5_status input_of(struct pass *pass, colt5_tensor *in)
+{
+    const colt5_tensor *x = pass->forward->x;
+    *in = *x;
+    if (!pass->saved || !pass->mask) return COLT5_OK;
+    const colt5_status status = keep(pass->ctx, x->type, x->rank, x->dims, in);
+    return status == COLT5_OK ? unmasked_rows(pass, x, in) : status;
+}
+
+/* Kinds that take [B][N][D]. */
+static colt5_status run_values(struct pass *pass)
+{
+    const colt5_layer *layer = pass->layer;
+    const colt5_tensor *y = pass->forward->y;
+    struct saved_block unsaved, *saved = pass->saved ? &pass->saved->blocks[0] : &unsaved;
+    colt5_tensor x;
+    const colt5_status status = input_of(pass, &x);
+    if (status != COLT5_OK) return status;
+    if (layer->config.kind == COLT5_TRANSFORMER_BLOCK || layer->config.kind == COLT5_ENCODER)
+        return blocks_forward(pass, &x, y);
+    saved->x = x;
+    pass->saving = pass->saved != NULL;
+    return layer->config.kind == COLT5_FEED_FORWARD
+               ? feed_forward_forward(pass, &layer->blocks[0].feed_forward, &x, NULL, y,
+                                      &saved->feed_forward)
+               : attention_layer_forward(pass, &layer->blocks[0].attention, &x, NULL, y,
+                                         &saved->attention);
+}
+
 static colt5_status run(colt5_context *ctx, void *call)
 {
     struct pass pass = *(const struct pass *)call;
-    const colt5_layer *layer = pass.layer;
     const colt5_tensor *x = pass.forward->x, *y = pass.forward->y;
     if (x->dims[0] == 0 || x->dims[1] == 0) return COLT5_OK;
     pass.ctx = ctx;
     pass.mask = pass.forward->mask;
     pass.next_seed = pass.forward->seed;
     if (pass.forward->chosen) routes_clear(pass.forward->chosen);
-    switch (layer->config.kind) {
+    switch (pass.layer->config.kind) {
     case COLT5_FEED_FORWARD:
-        return feed_forward_forward(&pass, &layer->blocks[0].feed_forward, x, NULL, y);
     case COLT5_ATTENTION:
-        return attention_layer_forward(&pass, &layer->blocks[0].attention, x, NULL, y);
     case COLT5_TRANSFORMER_BLOCK:
     case COLT5_ENCODER:
-        for (size_t i = 0; i < layer->depth; i++) {
-            const colt5_status status = block_forward(&pass, &layer->blocks[i], i ? y : x, y);
-            if (status != COLT5_OK) return status;
-        }
-        return COLT5_OK;
+        return run_values(&pass);
     case COLT5_TEXT_ENCODER:
         return text_forward(&pass, x, y);
     case COLT5_MASKED_LANGUAGE_MODEL:
@@ -121,7 +144,7 @@ static colt5_status run(colt5_context *ctx, void *call)
 static colt5_status checked_run(colt5_context *ctx, void *call)
 {
     const struct pass *pass = call;
-    CHECK(check(ctx, pass->layer, pass->forward));
+    CHECK(check_forward(ctx, pass->layer, pass->forward));
     return run(ctx, call);
 }
 
@@ -134,19 +157,42 @@ static size_t chunk_tokens(const colt5_context *ctx)
     return device_is_cpu(ctx) ? CHUNK_CPU : CHUNK_GPU;
 }
 
-static struct pass start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward)
+struct pass pass_start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward)
 {
-    return (struct pass){.layer = layer, .forward = forward, .chunk = chunk_tokens(ctx)};
+    return (struct pass){.ctx = ctx,
+                         .layer = layer,
+                         .forward = forward,
+                         .chunk = chunk_tokens(ctx),
+                         .saved = forward->saved};
+}
+
+/* Plans both ways first: a forward whose backward would not fit is refused. */
+static colt5_status run_saving(colt5_context *ctx, const char *op, struct pass *pass)
+{
+    colt5_saved *saved = pass->saved;
+    const size_t chunk = pass->chunk;
+    struct planned planned;
+    size_t reserve;
+    CHECK(saved_start(saved, pass->layer, pass->forward));
+    CHECK(
+        workspace_plan(ctx, op, run, pass, &pass->chunk, CHUNK_SMALLEST, &saved->stack, &planned));
+    pass->chunk = chunk;
+    CHECK(backward_scratch(ctx, pass, &reserve));
+    CHECK(workspace_call_saving(ctx, op, run, pass, &pass->chunk, CHUNK_SMALLEST, &saved->stack,
+                                reserve));
+    saved->layer = pass->layer;
+    return COLT5_OK;
 }
 
 colt5_status colt5_layer_forward(colt5_context *ctx, const colt5_layer *layer,
                                  const colt5_forward *forward)
 {
     REQUIRE(ctx, ctx && layer && forward, COLT5_ERROR_ARGUMENT, "layer: an argument is NULL");
-    CHECK(check(ctx, layer, forward));
-    struct pass pass = start(ctx, layer, forward);
-    return workspace_call(ctx, colt5_layer_kind_name(layer->config.kind), run, &pass, &pass.chunk,
-                          CHUNK_SMALLEST);
+    CHECK(check_forward(ctx, layer, forward));
+    const char *op = colt5_layer_kind_name(layer->config.kind);
+    struct pass pass = pass_start(ctx, layer, forward);
+    if (pass.saved) return run_saving(ctx, op, &pass);
+    return workspace_call(ctx, op, run, &pass, &pass.chunk, CHUNK_SMALLEST);
 }
 
 colt5_status colt5_layer_plan(colt5_context *ctx, const colt5_layer *layer,
@@ -154,14 +200,17 @@ colt5_status colt5_layer_plan(colt5_context *ctx, const colt5_layer *layer,
 {
     REQUIRE(ctx, ctx && layer && forward && plan, COLT5_ERROR_ARGUMENT,
             "layer: an argument is NULL");
-    struct pass pass = start(ctx, layer, forward);
-    colt5_statistics before = {.struct_size = sizeof(before)}, after = before;
-    size_t bytes = 0;
-    *plan = (colt5_plan){0, 0, 0};
-    CHECK(colt5_context_statistics(ctx, &before));
+    colt5_saved *saved = forward->saved;
+    struct pass pass = pass_start(ctx, layer, forward);
+    struct planned planned;
+    *plan = (colt5_plan){.scratch = 0};
+    if (saved) CHECK(saved_start(saved, layer, forward));
     CHECK(workspace_plan(ctx, colt5_layer_kind_name(layer->config.kind), checked_run, &pass,
-                         &pass.chunk, CHUNK_SMALLEST, &bytes));
-    CHECK(colt5_context_statistics(ctx, &after));
-    *plan = (colt5_plan){bytes, after.launches - before.launches, after.flop - before.flop};
+                         &pass.chunk, CHUNK_SMALLEST, saved ? &saved->stack : NULL, &planned));
+    if (saved) saved->layer = layer;
+    *plan = (colt5_plan){.scratch = planned.scratch,
+                         .saved = planned.saved,
+                         .launches = planned.launches,
+                         .flop = planned.flop};
     return COLT5_OK;
 }

@@ -1,165 +1,112 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/heavy.h"
 
+#include <colt5/ops/activation.h>
 #include <colt5/ops/flash_attention.h>
-#include <colt5/ops/gather.h>
 #include <colt5/ops/linear.h>
-#include <colt5/ops/norm.h>
-#include <colt5/ops/rotary.h>
 #include <colt5/ops/scatter.h>
 
-/* What the queries attend to. */
-struct context {
-    colt5_tensor kv; /* [B][R][M][H/R][2E] */
-    const colt5_tensor *mask, *scores;
-    colt5_tensor mask_view;
+#include "layers/side.h"
+
+/* The inputs of flash attention, with tensors they point to. */
+struct inputs {
+    colt5_tensor q, kv, mask, q_scores, kv_scores;
+    colt5_flash_attention_inputs flash;
 };
 
-/* Rotates keys or queries [B][M][heads][E], every step-th head, at their original positions. */
-static colt5_status rotate(struct pass *pass, const struct heavy_attention *heavy,
-                           const colt5_tensor *x, size_t step, const colt5_tensor *positions,
-                           size_t first_position, size_t N)
+/* For queries of samples b .. b+samples-1. */
+static void fill_inputs(struct pass *pass, const struct heavy_attention *heavy,
+                        const struct side *q, const struct side *kv, size_t b, size_t samples,
+                        const struct saved_heavy *saved, struct inputs *inputs)
 {
-    if (!heavy->rotary) return COLT5_OK;
-    return colt5_rotary(pass->ctx, x, positions,
-                        &(colt5_rotary_options){.theta = 10000,
-                                                .first_position = first_position,
-                                                .heads = x->dims[2] / step,
-                                                .head_step = step,
-                                                .length = N});
+    const colt5_tensor *q_scores = routed_scores(q->routed), *kv_scores = routed_scores(kv->routed);
+    const struct routed *context = kv->routed;
+    const colt5_tensor *mask = context->all ? pass->mask : context->masked ? &context->mask : NULL;
+    inputs->q = saved->queries;
+    inputs->kv = slice(&saved->kv, b, samples);
+    inputs->flash = (colt5_flash_attention_inputs){
+        .q = &inputs->q, .kv = &inputs->kv, .null_kv = &heavy->null_kv->tensor};
+    if (mask) {
+        const colt5_tensor whole = RESHAPED(mask, kv->B, kv->R, kv->M);
+        inputs->mask = slice(&whole, b, samples);
+        inputs->flash.mask = &inputs->mask;
+    }
+    if (heavy->multiply_queries && q_scores) {
+        const colt5_tensor whole = RESHAPED(q_scores, q->B, q->M);
+        inputs->q_scores = slice(&whole, b, samples);
+        inputs->flash.q_scores = &inputs->q_scores;
+    }
+    if (kv_scores) {
+        inputs->kv_scores = slice(kv_scores, b, samples);
+        inputs->flash.kv_scores = &inputs->kv_scores;
+        inputs->flash.multiply_keys = heavy->multiply_keys;
+    }
 }
 
-/* kv [rows][width] = to_kv(norm(x)) for rows of a sample and the heads of one route. */
-static colt5_status project_rows(struct pass *pass, const struct heavy_attention *heavy,
-                                 const colt5_tensor *weight, const colt5_tensor *x,
-                                 const colt5_tensor *kv)
+/* The key halves of kv, or of its gradient: every second head of [..][M][2·heads][E]. */
+static colt5_status rotate_keys(struct pass *pass, const struct heavy_attention *heavy,
+                                const struct side *side, const colt5_tensor *kv, size_t N,
+                                bool inverse)
 {
-    const struct workspace_mark mark = workspace_mark(pass->ctx);
-    colt5_status status = COLT5_OK;
-    for (size_t row = 0; row < x->dims[0]; row += pass->chunk) {
-        const size_t left = x->dims[0] - row, count = left < pass->chunk ? left : pass->chunk;
-        const colt5_tensor some_x = slice(x, row, count), some_kv = slice(kv, row, count);
-        colt5_tensor normed;
-        TRY(SCRATCH(pass, x->type, &normed, count, x->dims[1]));
-        TRY(colt5_rms_norm_forward(pass->ctx, &some_x, &heavy->gamma->tensor, &normed, NULL));
-        TRY(colt5_linear_forward(pass->ctx, &normed, weight, NULL, &some_kv));
-        workspace_rewind(pass->ctx, mark);
-    }
+    if (!heavy->rotary) return COLT5_OK;
+    const colt5_tensor halves =
+        RESHAPED(kv, side->B * side->R, side->M, 2 * heavy->H / side->R, heavy->E);
+    return side_rotate(pass, side, &halves, 2, N, inverse);
+}
+
+static colt5_status rotate_queries(struct pass *pass, const struct heavy_attention *heavy,
+                                   const struct side *side, const colt5_tensor *queries, size_t N,
+                                   bool inverse)
+{
+    return heavy->rotary ? side_rotate(pass, side, queries, 1, N, inverse) : COLT5_OK;
+}
+
+static colt5_status make_context(struct pass *pass, const struct heavy_attention *heavy,
+                                 const struct side *kv, const colt5_tensor *x,
+                                 struct saved_heavy *saved)
+{
+    colt5_status status;
+    TRY(KEPT(pass, x->type, &saved->kv, kv->B, kv->R, kv->M, heavy->H / kv->R, 2 * heavy->E));
+    TRY(side_forward(pass, heavy, kv, heavy->to_kv, x, &saved->kv));
+    TRY(rotate_keys(pass, heavy, kv, &saved->kv, x->dims[1], false));
+out:
+    return status;
+}
+
+/* saved->values [b][n][H][E] for a chunk of the queries. */
+static colt5_status attend(struct pass *pass, const struct heavy_attention *heavy,
+                           const struct side *q, const struct side *kv, struct chunk c,
+                           const colt5_tensor *x, struct saved_heavy *saved)
+{
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    const colt5_tensor some_x = q->routed->all ? chunk_of(x, c) : *x;
+    struct side some = *q;
+    some.B = c.samples;
+    some.M = c.tokens;
+    some.first_position = c.n;
+    struct inputs inputs;
+    colt5_status status;
+    TRY(KEPT(pass, x->type, &saved->queries, c.samples, c.tokens, heavy->H, heavy->E));
+    TRY(side_forward(pass, heavy, &some, heavy->to_q, &some_x, &saved->queries));
+    TRY(rotate_queries(pass, heavy, &some, &saved->queries, x->dims[1], false));
+    fill_inputs(pass, heavy, q, kv, c.b, c.samples, saved, &inputs);
+    TRY(colt5_flash_attention_forward(pass->ctx, &inputs.flash, &saved->values,
+                                      pass->saving ? &saved->lse : NULL));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;
 }
 
-/* Keys and values of tokens [B][R][M][D]: route r gives those of its own heads. */
-static colt5_status project(struct pass *pass, const struct heavy_attention *heavy,
-                            const colt5_tensor *tokens, const colt5_tensor *kv)
-{
-    const size_t B = tokens->dims[0], R = tokens->dims[1], M = tokens->dims[2];
-    const size_t D = tokens->dims[3], width = heavy->H / R * 2 * heavy->E;
-    if (R == 1) { /* one product for the whole batch */
-        const colt5_tensor rows = RESHAPED(tokens, B * M, D), out = RESHAPED(kv, B * M, width);
-        return project_rows(pass, heavy, &heavy->to_kv->tensor, &rows, &out);
-    }
-    const colt5_tensor samples = RESHAPED(tokens, B * R * M, D),
-                       outs = RESHAPED(kv, B * R * M, width);
-    for (size_t i = 0; i < B * R; i++) {
-        const colt5_tensor rows = slice(&samples, i * M, M), out = slice(&outs, i * M, M);
-        const colt5_tensor weight = slice(&heavy->to_kv->tensor, i % R * width, width);
-        const colt5_status status = project_rows(pass, heavy, &weight, &rows, &out);
-        if (status != COLT5_OK) return status;
-    }
-    return COLT5_OK;
-}
-
-static colt5_status make_context(struct pass *pass, const struct heavy_attention *heavy,
-                                 const colt5_tensor *x, const struct routed *routed,
-                                 struct context *context)
-{
-    colt5_context *ctx = pass->ctx;
-    const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2], E = heavy->E;
-    const size_t R = routed->all ? 1 : routed->R, M = routed->all ? N : routed->K, H = heavy->H / R;
-    colt5_status status;
-    TRY(SCRATCH(pass, x->type, &context->kv, B, R, M, H, 2 * E));
-    const struct workspace_mark mark = workspace_mark(ctx);
-    colt5_tensor tokens = RESHAPED(x, B, 1, M, D), index;
-    if (!routed->all) {
-        index = RESHAPED(&routed->index, B, R * M);
-        TRY(SCRATCH(pass, x->type, &tokens, B, R * M, D));
-        TRY(colt5_gather(ctx, x, &index, &tokens));
-        tokens = RESHAPED(&tokens, B, R, M, D);
-        index = RESHAPED(&routed->index, B * R, M);
-    }
-    TRY(project(pass, heavy, &tokens, &context->kv));
-    workspace_rewind(ctx, mark);
-
-    const colt5_tensor halves = RESHAPED(&context->kv, B * R, M, 2 * H, E);
-    TRY(rotate(pass, heavy, &halves, 2, routed->all ? NULL : &index, 0, N));
-    context->scores = routed_scores(routed);
-    context->mask = NULL;
-    if (routed->all ? pass->mask != NULL : routed->masked) {
-        context->mask_view = RESHAPED(routed->all ? pass->mask : &routed->mask, B, R, M);
-        context->mask = &context->mask_view;
-    }
-out:
-    return status;
-}
-
-/* values [b][n][H][E] for a chunk of the queries. */
-static colt5_status attend(struct pass *pass, const struct heavy_attention *heavy,
-                           const colt5_tensor *tokens, const struct routed *q, struct chunk c,
-                           size_t N, const struct context *context, const colt5_tensor *values)
-{
-    colt5_context *ctx = pass->ctx;
-    const size_t B = tokens->dims[0], Q = tokens->dims[1], D = tokens->dims[2];
-    const struct workspace_mark mark = workspace_mark(ctx);
-    const colt5_tensor some = chunk_of(tokens, c), *scores = routed_scores(q);
-    colt5_tensor normed, queries, positions, some_scores;
-    colt5_status status;
-    TRY(SCRATCH(pass, tokens->type, &queries, c.samples, c.tokens, heavy->H, heavy->E));
-    TRY(SCRATCH(pass, tokens->type, &normed, c.samples, c.tokens, D));
-    TRY(colt5_rms_norm_forward(ctx, &some, &heavy->gamma->tensor, &normed, NULL));
-    const colt5_tensor normed_rows = rows_of(&normed, D);
-    const colt5_tensor query_rows = rows_of(&queries, heavy->H * heavy->E);
-    TRY(colt5_linear_forward(ctx, &normed_rows, &heavy->to_q->tensor, NULL, &query_rows));
-    if (!q->all) {
-        const colt5_tensor index = RESHAPED(&q->index, B, Q);
-        positions = chunk_of(&index, c);
-    }
-    TRY(rotate(pass, heavy, &queries, 1, q->all ? NULL : &positions, c.n, N));
-    if (scores) {
-        const colt5_tensor rows = RESHAPED(scores, B, Q);
-        some_scores = chunk_of(&rows, c);
-    }
-    const size_t b = c.b, samples = c.samples;
-    const colt5_tensor kv = slice(&context->kv, b, samples);
-    const colt5_tensor mask = context->mask ? slice(context->mask, b, samples) : kv;
-    const colt5_tensor kv_scores = context->scores ? slice(context->scores, b, samples) : kv;
-    TRY(colt5_flash_attention_forward(
-        ctx,
-        &(colt5_flash_attention_inputs){.q = &queries,
-                                        .kv = &kv,
-                                        .null_kv = &heavy->null_kv->tensor,
-                                        .mask = context->mask ? &mask : NULL,
-                                        .q_scores =
-                                            heavy->multiply_queries && scores ? &some_scores : NULL,
-                                        .kv_scores = context->scores ? &kv_scores : NULL,
-                                        .multiply_keys = heavy->multiply_keys && context->scores},
-        values, NULL));
-out:
-    workspace_rewind(ctx, mark);
-    return status;
-}
-
 /* y = residual + score · to_out(values) at the tokens they came from, residual + null_q elsewhere.
  */
-static colt5_status put_back(struct pass *pass, const struct heavy_attention *heavy,
-                             const struct parameter *null_q, const colt5_tensor *values,
-                             const struct routed *q, struct chunk c, const colt5_tensor *residual,
-                             const colt5_tensor *y)
+static colt5_status put_back(struct pass *pass, const struct heavy_branch *branch, struct chunk c,
+                             const colt5_tensor *residual, const colt5_tensor *y,
+                             struct saved_heavy *saved)
 {
     colt5_context *ctx = pass->ctx;
-    const colt5_tensor *weight = &heavy->to_out->tensor, *scores = routed_scores(q);
-    const colt5_tensor value_rows = rows_of(values, heavy->H * heavy->E);
+    const struct routed *q = branch->q;
+    const colt5_tensor *weight = &branch->heavy->to_out->tensor, *scores = routed_scores(q);
+    const colt5_tensor value_rows = rows_of(&saved->values, branch->heavy->H * branch->heavy->E);
     const size_t B = y->dims[0], D = y->dims[2], Q = q->K;
     if (q->all) {
         const colt5_tensor some_y = chunk_of(y, c),
@@ -170,48 +117,153 @@ static colt5_status put_back(struct pass *pass, const struct heavy_attention *he
     }
     const colt5_tensor index = RESHAPED(&q->index, B, Q);
     const colt5_tensor rows = scores ? RESHAPED(scores, B, Q) : index;
-    const struct workspace_mark mark = workspace_mark(ctx);
-    colt5_tensor out;
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_status status;
-    TRY(SCRATCH(pass, y->type, &out, B, Q, D));
-    const colt5_tensor out_rows = rows_of(&out, D);
+    if (q->learns)
+        TRY(KEPT(pass, y->type, &saved->out, B, Q, D));
+    else
+        TRY(SCRATCH(pass, y->type, &saved->out, B, Q, D));
+    const colt5_tensor out_rows = rows_of(&saved->out, D);
     TRY(colt5_linear_forward(ctx, &value_rows, weight, NULL, &out_rows));
-    TRY(colt5_scatter_fill(ctx, &out, &index, scores ? &rows : NULL,
-                           q->repeated ? COLT5_INDEX_REPEATED : COLT5_INDEX_UNIQUE,
-                           null_q ? &null_q->tensor : NULL, residual, y));
+    TRY(colt5_scatter_fill(ctx, &saved->out, &index, scores ? &rows : NULL, index_kind(q),
+                           branch->null_q ? &branch->null_q->tensor : NULL, residual, y));
 out:
     workspace_rewind(ctx, mark);
     return status;
 }
 
-colt5_status heavy_forward(struct pass *pass, const struct heavy_attention *heavy,
-                           const struct parameter *null_q, const colt5_tensor *x,
-                           const struct routed *q, const struct routed *kv,
-                           const colt5_tensor *residual, const colt5_tensor *y)
+colt5_status heavy_forward(struct pass *pass, const struct heavy_branch *branch,
+                           const colt5_tensor *x, const colt5_tensor *residual,
+                           const colt5_tensor *y, struct saved_heavy *saved)
 {
     colt5_context *ctx = pass->ctx;
-    const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2], Q = q->all ? N : q->K;
-    const struct workspace_mark mark = workspace_mark(ctx);
-    struct context context;
-    colt5_tensor tokens = *x, values;
+    const struct heavy_attention *heavy = branch->heavy;
+    const struct side q = side_of(branch->q, x), kv = side_of(branch->kv, x);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_status status;
 
-    TRY(make_context(pass, heavy, x, kv, &context));
-    if (!q->all) {
-        const colt5_tensor index = RESHAPED(&q->index, B, Q);
-        TRY(SCRATCH(pass, x->type, &tokens, B, Q, D));
-        TRY(colt5_gather(ctx, x, &index, &tokens));
-    }
-    /* Routed queries go back in one piece: a chunk of them has no place of its own in y. */
-    const size_t limit = q->all ? pass->chunk : B * Q;
-    for (struct chunk c = {0}; next_chunk(B, Q, limit, &c);) {
-        const struct workspace_mark inner = workspace_mark(ctx);
-        TRY(SCRATCH(pass, x->type, &values, c.samples, c.tokens, heavy->H, heavy->E));
-        TRY(attend(pass, heavy, &tokens, q, c, N, &context, &values));
-        TRY(put_back(pass, heavy, null_q, &values, q, c, residual, y));
+    TRY(make_context(pass, heavy, &kv, x, saved));
+    /* Routed queries go back in one piece: a chunk of them has no place of its own in y. What is
+     * saved is of the whole. */
+    const size_t limit = q.routed->all && !pass->saving ? pass->chunk : q.B * q.M;
+    for (struct chunk c = {0}; next_chunk(q.B, q.M, limit, &c);) {
+        const struct stack_mark inner = workspace_mark(ctx);
+        TRY(KEPT(pass, x->type, &saved->values, c.samples, c.tokens, heavy->H, heavy->E));
+        if (pass->saving) TRY(KEPT(pass, COLT5_F32, &saved->lse, c.samples, heavy->H, c.tokens));
+        TRY(attend(pass, heavy, &q, &kv, c, x, saved));
+        TRY(put_back(pass, branch, c, residual, y, saved));
         workspace_rewind(ctx, inner);
     }
 out:
     workspace_rewind(ctx, mark);
+    return status;
+}
+
+/* ---- backward ---- */
+
+/* null_q's gradient: the sum of dy over the tokens that were not queries. */
+static colt5_status null_q_backward(struct pass *pass, const struct heavy_branch *branch,
+                                    const colt5_tensor *dy)
+{
+    const colt5_tensor *drow = GRADIENT(pass, branch->null_q);
+    if (!drow) return COLT5_OK;
+    const size_t B = dy->dims[0], N = dy->dims[1];
+    const colt5_tensor index = RESHAPED(&branch->q->index, B, branch->q->K);
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_tensor rows;
+    colt5_status status;
+    TRY(SCRATCH(pass, COLT5_U8, &rows, B, N));
+    TRY(colt5_unrouted_rows(pass->ctx, &index, pass->mask, &rows));
+    TRY(colt5_broadcast_row_backward(pass->ctx, dy, &rows, drow));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+/* dvalues [B][Q][H][E], and dq_scores of what was put back. */
+static colt5_status put_back_backward(struct pass *pass, const struct heavy_branch *branch,
+                                      const struct saved_heavy *saved, const colt5_tensor *dy,
+                                      const colt5_tensor *dvalues, const colt5_tensor *dq_scores)
+{
+    const struct heavy_attention *heavy = branch->heavy;
+    const size_t width = heavy->H * heavy->E, D = dy->dims[2];
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_tensor dout = *dy;
+    colt5_status status;
+    if (!branch->q->all) {
+        TRY(null_q_backward(pass, branch, dy));
+        TRY(SCRATCH(pass, dy->type, &dout, dy->dims[0], branch->q->K, D));
+        TRY(scattered_backward(pass, dy, branch->q, &saved->out, &dout, dq_scores));
+    }
+    const colt5_tensor values = rows_of(&saved->values, width),
+                       dvalue_rows = rows_of(dvalues, width);
+    const colt5_tensor dout_rows = rows_of(&dout, D);
+    const colt5_linear_gradients gradients = {.dx = &dvalue_rows,
+                                              .dweight = GRADIENT(pass, heavy->to_out)};
+    TRY(colt5_linear_backward(pass->ctx, &values, &heavy->to_out->tensor, NULL, &dout_rows,
+                              &gradients));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+/* dq and dkv of queries and keys before they were rotated; the scores' gradients: dkv_scores is
+ * written, dq_scores added to. */
+static colt5_status attend_backward(struct pass *pass, const struct heavy_branch *branch,
+                                    const struct side *q, const struct side *kv,
+                                    const struct saved_heavy *saved, const colt5_tensor *dvalues,
+                                    const colt5_flash_attention_gradients *gradients, size_t N)
+{
+    const struct heavy_attention *heavy = branch->heavy;
+    const colt5_tensor *dq_scores = gradients->dq_scores;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_flash_attention_gradients own = *gradients;
+    struct inputs inputs;
+    colt5_tensor more;
+    colt5_status status;
+    fill_inputs(pass, heavy, q, kv, 0, q->B, saved, &inputs);
+    if (dq_scores) {
+        TRY(SCRATCH(pass, COLT5_F32, &more, q->B, q->M));
+        own.dq_scores = &more;
+    }
+    TRY(colt5_flash_attention_backward(pass->ctx, &inputs.flash, &saved->values, &saved->lse,
+                                       dvalues, &own));
+    const colt5_tensor so_far = dq_scores ? RESHAPED(dq_scores, q->B, q->M) : *dvalues;
+    if (dq_scores) TRY(colt5_add(pass->ctx, &so_far, &more, &so_far));
+    TRY(rotate_queries(pass, heavy, q, gradients->dq, N, true));
+    TRY(rotate_keys(pass, heavy, kv, gradients->dkv, N, true));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+colt5_status heavy_backward(struct pass *pass, const struct heavy_branch *branch,
+                            const colt5_tensor *x, const struct saved_heavy *saved,
+                            const colt5_tensor *dy, const colt5_tensor *dx,
+                            const colt5_tensor *dq_scores, const colt5_tensor *dkv_scores)
+{
+    const struct heavy_attention *heavy = branch->heavy;
+    const struct side q = side_of(branch->q, x), kv = side_of(branch->kv, x);
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_tensor dvalues, dq, dkv;
+    colt5_status status;
+
+    TRY(SCRATCH(pass, x->type, &dq, q.B, q.M, heavy->H, heavy->E));
+    TRY(SCRATCH(pass, x->type, &dkv, kv.B, kv.R, kv.M, heavy->H / kv.R, 2 * heavy->E));
+    const struct stack_mark inner = workspace_mark(pass->ctx);
+    TRY(SCRATCH(pass, x->type, &dvalues, q.B, q.M, heavy->H, heavy->E));
+    TRY(put_back_backward(pass, branch, saved, dy, &dvalues, dq_scores));
+    const colt5_flash_attention_gradients gradients = {
+        .dq = &dq,
+        .dkv = &dkv,
+        .dnull_kv = GRADIENT(pass, heavy->null_kv),
+        .dq_scores = heavy->multiply_queries ? dq_scores : NULL,
+        .dkv_scores = dkv_scores};
+    TRY(attend_backward(pass, branch, &q, &kv, saved, &dvalues, &gradients, x->dims[1]));
+    workspace_rewind(pass->ctx, inner);
+    TRY(side_backward(pass, heavy, &q, heavy->to_q, x, &dq, dx));
+    TRY(side_backward(pass, heavy, &kv, heavy->to_kv, x, &dkv, dx));
+out:
+    workspace_rewind(pass->ctx, mark);
     return status;
 }

@@ -18,8 +18,9 @@ static struct chunk with_halo(struct chunk queries, size_t window, size_t N)
     return keys;
 }
 
+/* Queries and keys of qkv [b][n][3][H][E] by their positions, or back. */
 static colt5_status rotate(struct pass *pass, const struct local_attention *local,
-                           const colt5_tensor *qkv, size_t first_position)
+                           const colt5_tensor *qkv, size_t first_position, bool inverse)
 {
     if (!local->rotary) return COLT5_OK;
     const size_t samples = qkv->dims[0], tokens = qkv->dims[1];
@@ -29,38 +30,67 @@ static colt5_status rotate(struct pass *pass, const struct local_attention *loca
                                                 .first_position = first_position,
                                                 .heads = 2 * local->H,
                                                 .head_step = 1,
-                                                .length = first_position + tokens});
+                                                .length = first_position + tokens,
+                                                .inverse = inverse});
 }
 
-/* y = residual + to_out(attention(rotary(to_qkv(norm(x))))) */
+static colt5_status normalise(struct pass *pass, const struct local_attention *local,
+                              const colt5_tensor *x, colt5_tensor *normed)
+{
+    const colt5_status status = SCRATCH(pass, x->type, normed, x->dims[0], x->dims[1]);
+    if (status != COLT5_OK) return status;
+    return colt5_layer_norm_forward(pass->ctx, x, &local->norm_weight->tensor,
+                                    &local->norm_bias->tensor, normed, NULL, NULL);
+}
+
+/* qkv = to_qkv(norm(x)), at most limit rows of [rows][..] at once */
+static colt5_status project(struct pass *pass, const struct local_attention *local,
+                            const colt5_tensor *x, size_t limit, const colt5_tensor *qkv)
+{
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_status status = COLT5_OK;
+    for (size_t row = 0; row < x->dims[0]; row += limit) {
+        const size_t count = x->dims[0] - row < limit ? x->dims[0] - row : limit;
+        const colt5_tensor some_x = slice(x, row, count), some_qkv = slice(qkv, row, count);
+        colt5_tensor normed;
+        TRY(normalise(pass, local, &some_x, &normed));
+        TRY(colt5_linear_forward(pass->ctx, &normed, &local->to_qkv->tensor, NULL, &some_qkv));
+        workspace_rewind(pass->ctx, mark);
+    }
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+/* y = residual + to_out(attention(rotary(to_qkv(norm(x))))) for the queries of a chunk */
 static colt5_status chunk_forward(struct pass *pass, const struct local_attention *local,
                                   const colt5_tensor *x, struct chunk queries,
-                                  const colt5_tensor *residual, const colt5_tensor *y)
+                                  const colt5_tensor *residual, const colt5_tensor *y,
+                                  struct saved_local *saved)
 {
     colt5_context *ctx = pass->ctx;
-    const size_t N = x->dims[1], D = x->dims[2], H = local->H, E = local->E;
+    const size_t N = x->dims[1], H = local->H, E = local->E;
     const struct chunk keys = with_halo(queries, local->window, N);
-    const struct workspace_mark mark = workspace_mark(ctx);
-    const colt5_tensor some_x = chunk_of(x, keys);
-    colt5_tensor normed, qkv, values, mask;
+    const struct stack_mark mark = workspace_mark(ctx);
+    const colt5_tensor some_x = chunk_of(x, keys), x_rows = rows_of(&some_x, x->dims[2]);
+    colt5_tensor mask;
     colt5_status status;
 
-    TRY(SCRATCH(pass, x->type, &qkv, keys.samples, keys.tokens, 3, H, E));
-    TRY(SCRATCH(pass, x->type, &values, queries.samples, queries.tokens, H, E));
-    TRY(SCRATCH(pass, x->type, &normed, keys.samples, keys.tokens, D));
-    TRY(colt5_layer_norm_forward(ctx, &some_x, &local->norm_weight->tensor,
-                                 &local->norm_bias->tensor, &normed, NULL, NULL));
-    const colt5_tensor normed_rows = rows_of(&normed, D), qkv_rows = rows_of(&qkv, 3 * H * E);
-    TRY(colt5_linear_forward(ctx, &normed_rows, &local->to_qkv->tensor, NULL, &qkv_rows));
-    TRY(rotate(pass, local, &qkv, keys.n));
+    TRY(KEPT(pass, x->type, &saved->qkv, keys.samples, keys.tokens, 3, H, E));
+    TRY(KEPT(pass, x->type, &saved->values, queries.samples, queries.tokens, H, E));
+    if (pass->saving) TRY(KEPT(pass, COLT5_F32, &saved->lse, queries.samples, H, queries.tokens));
+    const colt5_tensor qkv_rows = rows_of(&saved->qkv, 3 * H * E);
+    TRY(project(pass, local, &x_rows, pass->saving ? pass->chunk : x_rows.dims[0], &qkv_rows));
+    TRY(rotate(pass, local, &saved->qkv, keys.n, false));
     if (pass->mask) mask = slice(pass->mask, queries.b, queries.samples);
     TRY(colt5_local_attention_forward(
-        ctx, &qkv, pass->mask ? &mask : NULL,
+        ctx, &saved->qkv, pass->mask ? &mask : NULL,
         &(colt5_local_attention_options){
             .window = local->window, .length = N, .first_key = keys.n, .first_query = queries.n},
-        &values, NULL));
-    const colt5_tensor value_rows = rows_of(&values, H * E), y_rows = rows_of(y, D);
-    const colt5_tensor residual_rows = rows_of(residual ? residual : y, D);
+        &saved->values, pass->saving ? &saved->lse : NULL));
+    const colt5_tensor value_rows = rows_of(&saved->values, H * E);
+    const colt5_tensor y_rows = rows_of(y, x->dims[2]);
+    const colt5_tensor residual_rows = rows_of(residual ? residual : y, x->dims[2]);
     TRY(colt5_linear_forward(ctx, &value_rows, &local->to_out->tensor,
                              &(colt5_linear_options){.residual = residual ? &residual_rows : NULL},
                              &y_rows));
@@ -71,15 +101,92 @@ out:
 
 colt5_status local_forward(struct pass *pass, const struct local_attention *local,
                            const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y)
+                           const colt5_tensor *y, struct saved_local *saved)
 {
     const size_t B = x->dims[0], N = x->dims[1];
-    for (struct chunk c = {0}; next_chunk(B, N, pass->chunk, &c);) {
+    /* What is saved is of the whole. */
+    const size_t limit = pass->saving ? B * N : pass->chunk;
+    for (struct chunk c = {0}; next_chunk(B, N, limit, &c);) {
         const colt5_tensor some_y = chunk_of(y, c);
         const colt5_tensor some_residual = chunk_of(residual ? residual : y, c);
         const colt5_status status =
-            chunk_forward(pass, local, x, c, residual ? &some_residual : NULL, &some_y);
+            chunk_forward(pass, local, x, c, residual ? &some_residual : NULL, &some_y, saved);
         if (status != COLT5_OK) return status;
     }
     return COLT5_OK;
+}
+
+/* dqkv, of queries and keys before they were rotated. */
+static colt5_status attention_backward(struct pass *pass, const struct local_attention *local,
+                                       const struct saved_local *saved, const colt5_tensor *dy,
+                                       const colt5_tensor *dqkv)
+{
+    colt5_context *ctx = pass->ctx;
+    const size_t B = dy->dims[0], N = dy->dims[1], H = local->H, E = local->E;
+    const struct stack_mark mark = workspace_mark(ctx);
+    const colt5_tensor dy_rows = rows_of(dy, dy->dims[2]), values = rows_of(&saved->values, H * E);
+    colt5_tensor dvalues;
+    colt5_status status;
+
+    TRY(SCRATCH(pass, dy->type, &dvalues, B, N, H, E));
+    const colt5_tensor dvalue_rows = rows_of(&dvalues, H * E);
+    const colt5_linear_gradients gradients = {.dx = &dvalue_rows,
+                                              .dweight = GRADIENT(pass, local->to_out)};
+    TRY(colt5_linear_backward(ctx, &values, &local->to_out->tensor, NULL, &dy_rows, &gradients));
+    TRY(colt5_local_attention_backward(
+        ctx, &saved->qkv, pass->mask,
+        &(colt5_local_attention_options){.window = local->window, .length = N}, &saved->values,
+        &saved->lse, &dvalues, dqkv));
+    TRY(rotate(pass, local, dqkv, 0, true));
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+/* dx += the gradient of to_qkv(norm(x)), for some rows */
+static colt5_status project_backward(struct pass *pass, const struct local_attention *local,
+                                     const colt5_tensor *x, const colt5_tensor *dqkv,
+                                     const colt5_tensor *dx)
+{
+    colt5_context *ctx = pass->ctx;
+    const struct stack_mark mark = workspace_mark(ctx);
+    colt5_tensor normed, dnormed;
+    colt5_status status;
+    TRY(normalise(pass, local, x, &normed));
+    TRY(SCRATCH(pass, x->type, &dnormed, x->dims[0], x->dims[1]));
+    const colt5_linear_gradients gradients = {.dx = &dnormed,
+                                              .dweight = GRADIENT(pass, local->to_qkv)};
+    TRY(colt5_linear_backward(ctx, &normed, &local->to_qkv->tensor, NULL, dqkv, &gradients));
+    TRY(colt5_layer_norm_backward(ctx, x, &local->norm_weight->tensor, &dnormed, dx, dx,
+                                  GRADIENT(pass, local->norm_weight),
+                                  GRADIENT(pass, local->norm_bias)));
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+colt5_status local_backward(struct pass *pass, const struct local_attention *local,
+                            const colt5_tensor *x, const struct saved_local *saved,
+                            const colt5_tensor *dy, const colt5_tensor *dx)
+{
+    const size_t D = x->dims[2], H = local->H, E = local->E;
+    const colt5_tensor all_x = rows_of(x, D), all_dx = rows_of(dx, D);
+    const size_t rows = all_x.dims[0];
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_tensor dqkv;
+    colt5_status status;
+
+    TRY(SCRATCH(pass, x->type, &dqkv, x->dims[0], x->dims[1], 3, H, E));
+    TRY(attention_backward(pass, local, saved, dy, &dqkv));
+    const colt5_tensor all_dqkv = rows_of(&dqkv, 3 * H * E);
+    for (size_t row = 0; row < rows; row += pass->chunk) {
+        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+        const colt5_tensor some_x = slice(&all_x, row, count);
+        const colt5_tensor some_dqkv = slice(&all_dqkv, row, count);
+        const colt5_tensor some_dx = slice(&all_dx, row, count);
+        TRY(project_backward(pass, local, &some_x, &some_dqkv, &some_dx));
+    }
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
 }

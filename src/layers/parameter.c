@@ -37,6 +37,7 @@ colt5_status parameter_add(colt5_context *ctx, struct parameters *parameters, co
         host_release(parameter);
         return status;
     }
+    parameter->place = parameters->count;
     parameters->list[parameters->count++] = parameter;
     *added = parameter;
     return COLT5_OK;

@@ -16,6 +16,7 @@ enum initial {
 
 struct parameter {
     char name[PARAMETER_NAME];
+    size_t place; /* in the list */
     colt5_tensor tensor;
     enum initial initial;
     size_t in; /* of INITIAL_LINEAR: columns of the weight */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/pass.h"
 
+#include <colt5/ops/mask_rows.h>
+
+#include "runtime/launch.h"
 #include "runtime/memory.h"
 
 bool next_chunk(size_t B, size_t N, size_t limit, struct chunk *chunk)
@@ -51,4 +54,9 @@ colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count)
     part.offset += first * dims_product(tensor->dims + 1, tensor->rank - 1);
     part.dims[0] = count;
     return part;
+}
+
+colt5_status unmasked_rows(struct pass *pass, const colt5_tensor *x, const colt5_tensor *y)
+{
+    return pass->mask ? colt5_mask_rows(pass->ctx, x, pass->mask, y) : copy_tensor(pass->ctx, x, y);
 }

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* One forward through a layer's parts, and how long sequences are cut for it. */
+/*
+ * One way through a layer's parts, forward or back, and how long sequences are cut for it.
+ *
+ * Each part has its forward and, beside it, its backward. A forward leaves in the part's record
+ * what the backward will read: in kept memory where the pass is saving, else in scratch, where it
+ * is gone when the part is done. A backward adds to dx.
+ */
 #ifndef COLT5_LAYERS_PASS_H
 #define COLT5_LAYERS_PASS_H
 
+#include "layers/gradients.h"
 #include "layers/layer.h"
+#include "layers/saved.h"
 #include "runtime/status.h"
 #include "runtime/workspace.h"
 
@@ -14,6 +22,12 @@ struct pass {
     const colt5_tensor *mask; /* u8 [B][N], or NULL */
     size_t chunk;             /* tokens that light branches take at a time */
     uint64_t next_seed;       /* of the next router, counted through the layer */
+
+    /* Of training, else all zero. */
+    colt5_saved *saved;         /* what is kept from forward to backward */
+    bool saving;                /* parts keep their records */
+    bool again;                 /* a forward within the backward: routes are in the records */
+    colt5_gradients *gradients; /* of a backward; or NULL */
 };
 
 /* Tokens n .. n+tokens-1 of samples b .. b+samples-1; either whole samples or part of one. */
@@ -48,33 +62,72 @@ colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count);
     scratch((pass)->ctx, type, (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),            \
             (size_t[]){__VA_ARGS__}, tensor)
 
+/* Memory that a part's record keeps. */
+#define KEPT(pass, type, tensor, ...)                                                              \
+    ((pass)->saving ? keep : scratch)((pass)->ctx, type,                                           \
+                                      (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),     \
+                                      (size_t[]){__VA_ARGS__}, tensor)
+
+/* The gradient of a parameter, or NULL. */
+#define GRADIENT(pass, parameter) gradient_of((pass)->gradients, parameter)
+
 /* y = residual + FeedForward(x), all [..][D]; residual may be NULL or y. (dense.c) */
 colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
                            const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y);
+                           const colt5_tensor *y, struct saved_dense *saved);
+colt5_status dense_backward(struct pass *pass, const struct dense_feed_forward *dense,
+                            const colt5_tensor *x, const struct saved_dense *saved,
+                            const colt5_tensor *dy, const colt5_tensor *dx);
 
 /* y = residual + attention in a window around each token of x [B][N][D]. (local.c) */
 colt5_status local_forward(struct pass *pass, const struct local_attention *local,
                            const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y);
+                           const colt5_tensor *y, struct saved_local *saved);
+colt5_status local_backward(struct pass *pass, const struct local_attention *local,
+                            const colt5_tensor *x, const struct saved_local *saved,
+                            const colt5_tensor *dy, const colt5_tensor *dx);
 
 /* y = residual + layer(x), x and y [B][N][D]; residual may be NULL. */
 colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *layer,
                                   const colt5_tensor *x, const colt5_tensor *residual,
-                                  const colt5_tensor *y);
+                                  const colt5_tensor *y, struct saved_feed_forward *saved);
+colt5_status feed_forward_backward(struct pass *pass, const struct feed_forward *layer,
+                                   const colt5_tensor *x, const struct saved_feed_forward *saved,
+                                   const colt5_tensor *dy, const colt5_tensor *dx);
 colt5_status attention_layer_forward(struct pass *pass, const struct attention *layer,
                                      const colt5_tensor *x, const colt5_tensor *residual,
-                                     const colt5_tensor *y);
+                                     const colt5_tensor *y, struct saved_attention *saved);
+colt5_status attention_layer_backward(struct pass *pass, const struct attention *layer,
+                                      const colt5_tensor *x, const struct saved_attention *saved,
+                                      const colt5_tensor *dy, const colt5_tensor *dx);
 
-/* y = block(x); y may be x. */
-colt5_status block_forward(struct pass *pass, const struct transformer_block *block,
-                           const colt5_tensor *x, const colt5_tensor *y);
+/* y = the layer's blocks, one after the other, of x; y may be x where the pass is not training. */
+colt5_status blocks_forward(struct pass *pass, const colt5_tensor *x, const colt5_tensor *y);
+/* d: the gradient of y, and then that of x. */
+colt5_status blocks_backward(struct pass *pass, const colt5_tensor *d);
 
 /* y = encoder(ids), ids [B][N]. */
 colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y);
+/* d: the gradient of y; it is used up. */
+colt5_status text_backward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *d);
+
+/* y = x with zeros in masked rows. */
+colt5_status unmasked_rows(struct pass *pass, const colt5_tensor *x, const colt5_tensor *y);
 
 /* y = logits of all tokens [B][N][V], or of those at forward->positions [M][V]. */
 colt5_status masked_language_model_forward(struct pass *pass, const colt5_tensor *ids,
                                            const colt5_tensor *y);
+colt5_status masked_language_model_backward(struct pass *pass, const colt5_tensor *ids,
+                                            const colt5_tensor *dy);
+
+/* The door's own: what colt5_layer_forward has checked, and the pass of a call. */
+colt5_status check_forward(colt5_context *ctx, const colt5_layer *layer,
+                           const colt5_forward *forward);
+struct pass pass_start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward);
+
+/* Plans the backward of a planned forward: the scratch it will take. (backward.c) */
+colt5_status backward_scratch(colt5_context *ctx, const struct pass *pass, size_t *bytes);
+
+#define CHUNK_SMALLEST 64 /* tokens of a chunk, where memory is short */
 
 #endif

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/router.h"
 
-#include <colt5/ops/coor_descent.h>
-#include <colt5/ops/cum_softmax.h>
 #include <colt5/ops/random.h>
 #include <colt5/ops/route.h>
 #include <colt5/ops/score.h>
-#include <colt5/ops/sinkhorn.h>
 #include <colt5/ops/topk.h>
 
 #include "layers/routes.h"
+#include "layers/solver.h"
 #include "runtime/launch.h"
+
+/* Memory of what a router chose. */
+#define ROUTED(pass, type, tensor, ...)                                                            \
+    ((pass)->saved ? keep : scratch)((pass)->ctx, type,                                            \
+                                     (int)(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)),      \
+                                     (size_t[]){__VA_ARGS__}, tensor)
 
 static const colt5_router_config *options_of(const struct pass *pass)
 {
@@ -28,44 +32,39 @@ const colt5_tensor *routed_scores(const struct routed *routed)
     return routed->all || routed->unit ? NULL : &routed->scores;
 }
 
+colt5_index_kind index_kind(const struct routed *routed)
+{
+    return routed->repeated ? COLT5_INDEX_REPEATED : COLT5_INDEX_UNIQUE;
+}
+
 bool router_needs_scores(const struct pass *pass, const struct router *router, size_t N, size_t K)
 {
-    return N > K && !options_of(pass)->random_route && !injected(pass, router);
+    return N > K && !options_of(pass)->random_route && !injected(pass, router) && !pass->again;
+}
+
+static colt5_score_options score_options(const struct pass *pass)
+{
+    const colt5_router_config *options = options_of(pass);
+    return (colt5_score_options){.cosine = options->cosine_sim_routing,
+                                 .cosine_scale = (float)options->cosine_sim_scale};
 }
 
 colt5_status router_scores(struct pass *pass, const colt5_tensor *x, size_t count,
                            const struct router *const *routers, const bool *needed, colt5_tensor *s)
 {
-    const colt5_router_config *options = options_of(pass);
+    const colt5_score_options options = score_options(pass);
     colt5_score_target targets[2];
     size_t wanted = 0;
     for (size_t i = 0; i < count; i++) {
         if (!needed[i]) continue;
         const colt5_tensor *tokens = &routers[i]->tokens->tensor;
         const colt5_status status =
-            SCRATCH(pass, COLT5_F32, &s[i], x->dims[0], tokens->dims[0], x->dims[1]);
+            ROUTED(pass, COLT5_F32, &s[i], x->dims[0], tokens->dims[0], x->dims[1]);
         if (status != COLT5_OK) return status;
         targets[wanted++] = (colt5_score_target){.token = tokens, .s = &s[i]};
     }
     if (wanted == 0) return COLT5_OK;
-    return colt5_score_forward(
-        pass->ctx, x, wanted, targets,
-        &(colt5_score_options){.cosine = options->cosine_sim_routing,
-                               .cosine_scale = (float)options->cosine_sim_scale});
-}
-
-/* Rows to choose from: samples of the sequence, or blocks of it as samples of their own. */
-struct rows {
-    colt5_tensor s;           /* f32 [B'][R'][N'] */
-    const colt5_tensor *mask; /* u8 [B'][N'] or NULL */
-    colt5_tensor mask_blocks;
-    size_t K; /* of each row */
-};
-
-/* Uniform random numbers in place of scores. */
-static colt5_status randomise(struct pass *pass, uint64_t seed, const struct rows *rows)
-{
-    return colt5_random_uniform(pass->ctx, seed, COLT5_STREAM_ROUTES, 0, 0, &rows->s);
+    return colt5_score_forward(pass->ctx, x, wanted, targets, &options);
 }
 
 /* Straight-through: 1, or 0 for a masked token. */
@@ -75,93 +74,67 @@ static colt5_status unit_scores(struct pass *pass, const struct rows *rows,
     return colt5_route_mask(pass->ctx, rows->mask, index, scores);
 }
 
-static colt5_status solved_scores(struct pass *pass, const struct rows *rows,
-                                  const colt5_tensor *index, const colt5_tensor *scores)
+/* index and scores [B'][R'][K'] of the rows; what a learning router keeps goes to routed. */
+static colt5_status choose(struct pass *pass, const struct rows *rows, const colt5_tensor *index,
+                           const colt5_tensor *scores, struct routed *routed)
 {
     const colt5_router_config *options = options_of(pass);
-    const size_t N = rows->s.dims[2];
-    const struct workspace_mark mark = workspace_mark(pass->ctx);
-    const double k = (double)rows->K * options->fetch_k_ratio;
-    colt5_tensor all;
+    const bool unit = options->straight_through || options->random_route;
+    const colt5_tensor *state = NULL;
+    colt5_tensor solved = *scores;
     colt5_status status;
-    TRY(SCRATCH(pass, COLT5_F32, &all, rows->s.dims[0], rows->s.dims[1], N));
-    if (options->type == COLT5_ROUTER_COOR_DESCENT)
-        TRY(colt5_coor_descent_forward(
-            pass->ctx, &rows->s, rows->mask,
-            &(colt5_coor_descent_options){.k = (float)(k < (double)N ? k : (double)N),
-                                          .n_iters = options->n_iters,
-                                          .eps = (float)options->eps,
-                                          .eps_init = (float)options->eps_init,
-                                          .eps_decay = (float)options->eps_decay},
-            &all, NULL));
+
+    if (routed->learns) {
+        TRY(solver_state(pass, rows, &routed->state));
+        state = &routed->state;
+        solved = RESHAPED(&routed->solved, scores->dims[0], scores->dims[1], scores->dims[2]);
+    }
+    if (routed->repeated)
+        TRY(sinkhorn_choose(pass, routed->seed, rows, index, &solved, state));
     else
-        TRY(colt5_cum_softmax_forward(pass->ctx, &rows->s, rows->mask, (float)options->temperature,
-                                      &all));
-    TRY(colt5_gather_scores(pass->ctx, &all, index, scores));
+        TRY(colt5_select(pass->ctx, &rows->s, rows->mask, index));
+    if (!routed->repeated && (routed->learns || !unit))
+        TRY(solver_forward(pass, rows, index, &solved, state));
+    if (unit) TRY(unit_scores(pass, rows, index, scores));
 out:
-    workspace_rewind(pass->ctx, mark);
     return status;
 }
 
-/* index and scores [B'][R'][K'] of the rows. */
-static colt5_status choose(struct pass *pass, uint64_t seed, const struct rows *rows,
-                           const colt5_tensor *index, const colt5_tensor *scores)
+/* Uniform random numbers in place of scores. */
+static colt5_status random_rows(struct pass *pass, const struct routed *routed, size_t B, size_t N,
+                                struct rows *rows)
 {
-    const colt5_router_config *options = options_of(pass);
-    if (options->type == COLT5_ROUTER_SINKHORN && !options->random_route) {
-        const colt5_sinkhorn_options sinkhorn = {.temperature = (float)options->temperature,
-                                                 .n_iters = options->n_iters,
-                                                 .log_scores = options->log_scores,
-                                                 .seed = seed};
-        const colt5_status status =
-            colt5_sinkhorn_forward(pass->ctx, &rows->s, rows->mask, &sinkhorn, index, scores, NULL);
-        if (status != COLT5_OK || !options->straight_through) return status;
-        return unit_scores(pass, rows, index, scores);
-    }
-    const colt5_status status = colt5_select(pass->ctx, &rows->s, rows->mask, index);
-    if (status != COLT5_OK) return status;
-    return options->straight_through || options->random_route
-               ? unit_scores(pass, rows, index, scores)
-               : solved_scores(pass, rows, index, scores);
+    colt5_tensor s;
+    colt5_status status;
+    TRY(SCRATCH(pass, COLT5_F32, &s, B, routed->R, N));
+    if (routed->width != N) TRY(clear_tensor(pass->ctx, &s));
+    TRY(rows_cut(pass, routed, &s, rows));
+    TRY(colt5_random_uniform(pass->ctx, routed->seed, COLT5_STREAM_ROUTES, 0, 0, &rows->s));
+out:
+    return status;
 }
 
-static colt5_status choose_whole(struct pass *pass, uint64_t seed, size_t B, size_t N,
-                                 const colt5_tensor *s, struct routed *routed)
+/* routed->index and scores, from raw scores s or from random numbers. */
+static colt5_status choose_tokens(struct pass *pass, size_t B, size_t N, const colt5_tensor *s,
+                                  struct routed *routed)
 {
-    struct rows rows = {.mask = pass->mask, .K = routed->K};
+    const size_t samples = routed->width == N ? B : B * routed->R * (N / routed->width);
+    const size_t R = routed->width == N ? routed->R : 1, K = B * routed->R * routed->K;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    struct rows rows;
     colt5_status status;
     if (s)
-        rows.s = *s;
-    else {
-        TRY(SCRATCH(pass, COLT5_F32, &rows.s, B, routed->R, N));
-        TRY(randomise(pass, seed, &rows));
-    }
-    TRY(choose(pass, seed, &rows, &routed->index, &routed->scores));
+        TRY(rows_cut(pass, routed, s, &rows));
+    else
+        TRY(random_rows(pass, routed, B, N, &rows));
+    routed->rows = routed->index;
+    if (routed->width != N) TRY(ROUTED(pass, COLT5_I32, &routed->rows, samples, 1, rows.K));
+    const colt5_tensor scores = RESHAPED(&routed->scores, samples, R, K / samples / R);
+    TRY(choose(pass, &rows, &routed->rows, &scores, routed));
+    if (routed->width != N)
+        TRY(colt5_block_index(pass->ctx, &routed->rows, routed->width, &routed->index));
 out:
-    return status;
-}
-
-static colt5_status choose_blocks(struct pass *pass, uint64_t seed, size_t B, size_t N,
-                                  size_t width, const colt5_tensor *s, struct routed *routed)
-{
-    const size_t blocks = N / width, samples = B * routed->R * blocks, K = routed->K / blocks;
-    struct rows rows = {.mask = NULL, .K = K};
-    colt5_tensor whole, index, scores;
-    colt5_status status;
-    TRY(SCRATCH(pass, COLT5_F32, &rows.s, samples, 1, width));
-    if (pass->mask) {
-        TRY(SCRATCH(pass, COLT5_U8, &rows.mask_blocks, samples, width));
-        rows.mask = &rows.mask_blocks;
-    }
-    if (!s) TRY(SCRATCH(pass, COLT5_F32, &whole, B, routed->R, N));
-    if (!s) TRY(clear_tensor(pass->ctx, &whole));
-    TRY(colt5_block_rows(pass->ctx, s ? s : &whole, pass->mask, width, &rows.s, rows.mask));
-    if (!s) TRY(randomise(pass, seed, &rows));
-    TRY(SCRATCH(pass, COLT5_I32, &index, samples, 1, K));
-    scores = RESHAPED(&routed->scores, samples, 1, K);
-    TRY(choose(pass, seed, &rows, &index, &scores));
-    TRY(colt5_block_index(pass->ctx, &index, width, &routed->index));
-out:
+    workspace_rewind(pass->ctx, mark);
     return status;
 }
 
@@ -193,21 +166,25 @@ static size_t block_tokens(size_t K, size_t blocks, size_t width)
     return each < width ? each : width;
 }
 
-static colt5_status choose_tokens(struct pass *pass, uint64_t seed, size_t B, size_t N, size_t K,
-                                  const colt5_tensor *s, struct routed *routed)
+/* Memory for K tokens of the N, of each block where there are blocks. */
+static colt5_status make_room(struct pass *pass, size_t B, size_t N, size_t K,
+                              struct routed *routed)
 {
     const colt5_router_config *options = options_of(pass);
-    size_t width = options->type == COLT5_ROUTER_COOR_DESCENT ? options->route_block_size : 0;
-    if (width == 0 || width > N) width = N;
-    const size_t blocks = N / width;
-    routed->K = block_tokens(K, blocks, width) * blocks;
+    const bool cut = options->type == COLT5_ROUTER_COOR_DESCENT && options->route_block_size &&
+                     options->route_block_size < N;
+    const bool unit = options->straight_through || options->random_route;
+    routed->width = cut ? options->route_block_size : N;
+    const size_t blocks = N / routed->width;
+    routed->K = block_tokens(K, blocks, routed->width) * blocks;
+    routed->learns = pass->saved && !options->random_route;
+    routed->unit = unit && !pass->mask && !routed->learns;
     colt5_status status;
-    TRY(SCRATCH(pass, COLT5_I32, &routed->index, B, routed->R, routed->K));
-    TRY(SCRATCH(pass, COLT5_F32, &routed->scores, B, routed->R, routed->K));
-    const struct workspace_mark mark = workspace_mark(pass->ctx);
-    status = blocks == 1 && width == N ? choose_whole(pass, seed, B, N, s, routed)
-                                       : choose_blocks(pass, seed, B, N, width, s, routed);
-    workspace_rewind(pass->ctx, mark);
+    TRY(ROUTED(pass, COLT5_I32, &routed->index, B, routed->R, routed->K));
+    TRY(ROUTED(pass, COLT5_F32, &routed->scores, B, routed->R, routed->K));
+    routed->solved = routed->scores;
+    if (routed->learns && unit)
+        TRY(ROUTED(pass, COLT5_F32, &routed->solved, B, routed->R, routed->K));
 out:
     return status;
 }
@@ -217,27 +194,64 @@ colt5_status router_forward(struct pass *pass, const struct router *router, size
 {
     const colt5_router_config *options = options_of(pass);
     const struct route_entry *entry = injected(pass, router);
-    const uint64_t seed = pass->next_seed++;
+    if (pass->again) return COLT5_OK;
     *routed = (struct routed){.all = N <= K,
                               .R = router->tokens->tensor.dims[0],
                               .repeated =
-                                  options->type == COLT5_ROUTER_SINKHORN && !options->random_route};
+                                  options->type == COLT5_ROUTER_SINKHORN && !options->random_route,
+                              .path = router->path,
+                              .seed = pass->next_seed++};
     if (routed->all) return COLT5_OK;
     colt5_status status;
     if (entry)
         TRY(use_injected(pass, router, entry, B, N, routed));
     else {
-        TRY(choose_tokens(pass, seed, B, N, K, router_needs_scores(pass, router, N, K) ? s : NULL,
-                          routed));
-        routed->unit = (options->straight_through || options->random_route) && !pass->mask;
+        TRY(make_room(pass, B, N, K, routed));
+        if (routed->learns) routed->s = *s;
+        TRY(choose_tokens(pass, B, N, options->random_route ? NULL : s, routed));
     }
     if (pass->mask) {
         routed->masked = true;
-        TRY(SCRATCH(pass, COLT5_U8, &routed->mask, B, routed->R, routed->K));
+        TRY(ROUTED(pass, COLT5_U8, &routed->mask, B, routed->R, routed->K));
         TRY(colt5_route_mask(pass->ctx, pass->mask, &routed->index, &routed->mask));
     }
     if (pass->forward->chosen)
         TRY(routes_record(pass->forward->chosen, router->path, &routed->index, &routed->scores, N));
 out:
     return status;
+}
+
+colt5_status routers_backward(struct pass *pass, const colt5_tensor *x, size_t count,
+                              const struct learning *learnings, const colt5_tensor *dx)
+{
+    const colt5_score_options options = score_options(pass);
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_score_gradient gradients[2];
+    colt5_tensor ds[2];
+    colt5_status status = COLT5_OK;
+    for (size_t i = 0; i < count; i++) {
+        const struct routed *routed = learnings[i].routed;
+        const struct parameter *tokens = learnings[i].router->tokens;
+        TRY(SCRATCH(pass, COLT5_F32, &ds[i], x->dims[0], routed->R, x->dims[1]));
+        TRY(solver_backward(pass, routed, learnings[i].dscores, &ds[i]));
+        gradients[i] = (colt5_score_gradient){
+            .token = &tokens->tensor, .ds = &ds[i], .dtoken = GRADIENT(pass, tokens)};
+    }
+    if (count) TRY(colt5_score_backward(pass->ctx, x, count, gradients, &options, dx, 1));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+colt5_status scattered_backward(struct pass *pass, const colt5_tensor *dy,
+                                const struct routed *routed, const colt5_tensor *out,
+                                const colt5_tensor *dout, const colt5_tensor *dscores)
+{
+    const size_t B = dy->dims[0], K = routed->K;
+    const colt5_tensor index = RESHAPED(&routed->index, B, K), *scores = routed_scores(routed);
+    const colt5_tensor rows = scores ? RESHAPED(scores, B, K) : index;
+    const colt5_tensor drows = dscores ? RESHAPED(dscores, B, K) : index;
+    return (routed->repeated ? colt5_scatter_mean_backward : colt5_scatter_backward)(
+        pass->ctx, dy, &index, scores ? &rows : NULL, dscores ? out : NULL, dout,
+        dscores ? &drows : NULL);
 }

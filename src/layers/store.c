@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Layers and routes in model folders and safetensors files. */
+/* Layers, gradients and routes in model folders and safetensors files. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 
 #include <colt5/safetensors.h>
 
+#include "layers/gradients.h"
 #include "layers/layer.h"
 #include "layers/routes.h"
 #include "runtime/check.h"
@@ -78,17 +79,15 @@ colt5_status colt5_layer_load(colt5_context *ctx, const char *folder, colt5_type
     return status;
 }
 
-static colt5_status write_weights(colt5_layer *layer, const char *path,
+static colt5_status write_tensors(colt5_context *ctx, const char *path,
+                                  const colt5_parameter *tensors, size_t count,
                                   const colt5_safetensors_plan *plans)
 {
-    colt5_context *ctx = layer->ctx;
     const char *const metadata[] = {"format", "pt", NULL};
     colt5_safetensors_writer *writer;
-    CHECK(pass_on(
-        ctx, colt5_safetensors_create(path, plans, layer->parameters.count, metadata, &writer)));
-    for (size_t i = 0; i < layer->parameters.count; i++) {
-        const colt5_status status =
-            colt5_safetensors_store(ctx, writer, i, &layer->parameters.list[i]->tensor);
+    CHECK(pass_on(ctx, colt5_safetensors_create(path, plans, count, metadata, &writer)));
+    for (size_t i = 0; i < count; i++) {
+        const colt5_status status = colt5_safetensors_store(ctx, writer, i, &tensors[i].tensor);
         if (status == COLT5_OK) continue;
         colt5_safetensors_abandon(writer);
         return status;
@@ -96,20 +95,44 @@ static colt5_status write_weights(colt5_layer *layer, const char *path,
     return pass_on(ctx, colt5_safetensors_finish(writer));
 }
 
+/* A file of tensors by their names, each in its own type. */
+static colt5_status save_tensors(colt5_context *ctx, const char *path,
+                                 const colt5_parameter *tensors, size_t count)
+{
+    colt5_safetensors_plan *plans = host_allocate_zeroed(count, sizeof(*plans));
+    REQUIRE(ctx, plans, COLT5_ERROR_MEMORY, "%s: no host memory", path);
+    for (size_t i = 0; i < count; i++) {
+        plans[i].name = tensors[i].name;
+        plans[i].type = tensors[i].tensor.type;
+        plans[i].rank = tensors[i].tensor.rank;
+        memcpy(plans[i].dims, tensors[i].tensor.dims, sizeof(plans[i].dims));
+    }
+    const colt5_status status = write_tensors(ctx, path, tensors, count, plans);
+    host_release(plans);
+    return status;
+}
+
 static colt5_status save_weights(colt5_layer *layer, const char *path)
 {
-    const struct parameters *parameters = &layer->parameters;
-    colt5_safetensors_plan *plans = host_allocate_zeroed(parameters->count, sizeof(*plans));
-    REQUIRE(layer->ctx, plans, COLT5_ERROR_MEMORY, "layer: no host memory");
-    for (size_t i = 0; i < parameters->count; i++) {
-        const colt5_tensor *tensor = &parameters->list[i]->tensor;
-        plans[i].name = parameters->list[i]->name;
-        plans[i].type = tensor->type;
-        plans[i].rank = tensor->rank;
-        memcpy(plans[i].dims, tensor->dims, sizeof(plans[i].dims));
-    }
-    const colt5_status status = write_weights(layer, path, plans);
-    host_release(plans);
+    const size_t count = layer->parameters.count;
+    colt5_parameter *weights = host_allocate_zeroed(count, sizeof(*weights));
+    REQUIRE(layer->ctx, weights, COLT5_ERROR_MEMORY, "layer: no host memory");
+    for (size_t i = 0; i < count; i++) (void)colt5_layer_parameter(layer, i, &weights[i]);
+    const colt5_status status = save_tensors(layer->ctx, path, weights, count);
+    host_release(weights);
+    return status;
+}
+
+colt5_status colt5_gradients_save(const colt5_gradients *gradients, const char *path)
+{
+    REQUIRE(NULL, gradients && path, COLT5_ERROR_ARGUMENT, "gradients: an argument is NULL");
+    const colt5_layer *layer = gradients_layer(gradients);
+    const size_t count = layer->parameters.count;
+    colt5_parameter *tensors = host_allocate_zeroed(count, sizeof(*tensors));
+    REQUIRE(layer->ctx, tensors, COLT5_ERROR_MEMORY, "gradients: no host memory");
+    for (size_t i = 0; i < count; i++) (void)colt5_gradients_get(gradients, i, &tensors[i]);
+    const colt5_status status = save_tensors(layer->ctx, path, tensors, count);
+    host_release(tensors);
     return status;
 }
 

@@ -8,24 +8,76 @@
 
 #define PADDING 256
 
-colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y)
+/* In training x, the blocks' input and what the last norm is taken of are kept apart. */
+static colt5_status training_forward(struct pass *pass, const colt5_tensor *ids,
+                                     const colt5_tensor *y)
 {
     colt5_context *ctx = pass->ctx;
     const struct text_encoder *text = &pass->layer->text;
-    const struct workspace_mark mark = workspace_mark(ctx);
-    colt5_tensor x, mask;
+    struct saved_text *saved = &pass->saved->text;
+    struct pass saving = *pass;
+    saving.saving = true;
+    colt5_tensor x;
     colt5_status status;
+    TRY(keep(ctx, y->type, y->rank, y->dims, &saved->x));
+    TRY(keep(ctx, y->type, y->rank, y->dims, &x));
+    TRY(keep(ctx, y->type, y->rank, y->dims, &saved->last));
+    TRY(colt5_embedding_forward(ctx, ids, &text->token_emb->tensor, &saved->x));
+    TRY(local_forward(&saving, &text->embed_attn, &saved->x, &saved->x, &x, &saved->embed_attn));
+    TRY(blocks_forward(pass, &x, &saved->last));
+    TRY(colt5_rms_norm_forward(ctx, &saved->last, &text->norm_gamma->tensor, y, NULL));
+out:
+    return status;
+}
 
-    TRY(SCRATCH(pass, COLT5_U8, &mask, ids->dims[0], ids->dims[1]));
-    TRY(colt5_token_mask(ctx, ids, pass->mask, PADDING, &mask));
-    pass->mask = &mask;
+static colt5_status plain_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y)
+{
+    colt5_context *ctx = pass->ctx;
+    const struct text_encoder *text = &pass->layer->text;
+    struct saved_local unsaved;
+    colt5_tensor x;
+    colt5_status status;
     TRY(scratch(ctx, y->type, y->rank, y->dims, &x));
     TRY(colt5_embedding_forward(ctx, ids, &text->token_emb->tensor, &x));
-    TRY(local_forward(pass, &text->embed_attn, &x, &x, y));
-    for (size_t i = 0; i < pass->layer->depth; i++)
-        TRY(block_forward(pass, &pass->layer->blocks[i], y, y));
+    TRY(local_forward(pass, &text->embed_attn, &x, &x, y, &unsaved));
+    TRY(blocks_forward(pass, y, y));
     TRY(colt5_rms_norm_forward(ctx, y, &text->norm_gamma->tensor, &x, NULL));
     TRY(copy_tensor(ctx, &x, y));
+out:
+    return status;
+}
+
+colt5_status text_forward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *y)
+{
+    const size_t mask_dims[] = {ids->dims[0], ids->dims[1]};
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    colt5_tensor unsaved, *mask = pass->saved ? &pass->saved->text.mask : &unsaved;
+    colt5_status status;
+    TRY((pass->saved ? keep : scratch)(pass->ctx, COLT5_U8, 2, mask_dims, mask));
+    TRY(colt5_token_mask(pass->ctx, ids, pass->mask, PADDING, mask));
+    pass->mask = mask;
+    TRY((pass->saved ? training_forward : plain_forward)(pass, ids, y));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+colt5_status text_backward(struct pass *pass, const colt5_tensor *ids, const colt5_tensor *d)
+{
+    colt5_context *ctx = pass->ctx;
+    const struct text_encoder *text = &pass->layer->text;
+    const struct saved_text *saved = &pass->saved->text;
+    const struct stack_mark mark = workspace_mark(ctx);
+    colt5_tensor dx;
+    colt5_status status;
+    TRY(colt5_rms_norm_backward(ctx, &saved->last, &text->norm_gamma->tensor, d, NULL, d,
+                                GRADIENT(pass, text->norm_gamma)));
+    TRY(blocks_backward(pass, d));
+    TRY(scratch(ctx, d->type, d->rank, d->dims, &dx));
+    TRY(copy_tensor(ctx, d, &dx));
+    TRY(local_backward(pass, &text->embed_attn, &saved->x, &saved->embed_attn, d, &dx));
+    if (pass->gradients)
+        TRY(colt5_embedding_backward(ctx, ids, &dx, GRADIENT(pass, text->token_emb)));
 out:
     workspace_rewind(ctx, mark);
     return status;

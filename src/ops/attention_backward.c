@@ -100,7 +100,7 @@ out:
 static colt5_status run_planned(colt5_context *ctx, const struct attention_backward *call,
                                 const struct plan *plan)
 {
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     struct parts parts;
     colt5_status status;
     TRY(take_parts(ctx, call, plan->most_query_tiles, &parts));

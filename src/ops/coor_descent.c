@@ -130,7 +130,7 @@ static colt5_status run_forward(colt5_context *ctx, void *arguments)
 {
     const struct solver_call *call = arguments;
     const struct chunks chunks = cut(ctx, call);
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor between[2];
     colt5_status status;
     size_t values = 0, group = 0;
@@ -262,7 +262,7 @@ static colt5_status run_backward(colt5_context *ctx, void *arguments)
 {
     const struct solver_call *call = arguments;
     const struct chunks chunks = cut(ctx, call);
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor partials, steps;
     colt5_status status;
     TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, chunks.count}, &partials));

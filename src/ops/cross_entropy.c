@@ -73,7 +73,7 @@ static colt5_status run_forward(colt5_context *ctx, void *argument)
     const struct cross_entropy *call = argument;
     const colt5_tensor *logits = call->logits;
     const size_t rows = row_count(logits), V = row_width(logits);
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor own = {0};
     const colt5_tensor *losses = call->losses ? call->losses : &own;
     struct row_plan plan;

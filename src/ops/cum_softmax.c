@@ -78,7 +78,7 @@ static colt5_status launch_backward(colt5_context *ctx, const struct cum_softmax
 static colt5_status run(colt5_context *ctx, void *arguments)
 {
     const struct cum_softmax *call = arguments;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     struct geometry geometry;
     colt5_tensor keys, partials, sums;
     colt5_status status;

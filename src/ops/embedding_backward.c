@@ -50,7 +50,7 @@ static colt5_status run_backward(colt5_context *ctx, void *argument)
 {
     const struct embedding_backward *call = argument;
     const size_t rows = colt5_tensor_count(call->ids), V = call->dweight->dims[0];
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor keys[2], order[2];
     colt5_status status;
     for (int i = 0; i < 2; i++) {

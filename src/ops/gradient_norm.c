@@ -79,7 +79,7 @@ static colt5_status run_norm(colt5_context *ctx, void *argument)
 {
     const struct norm_call *call = argument;
     const struct define *defines = DEFINES(STORAGE(COLT5_F32), DEFINE("WIDTH", 1));
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     size_t pieces = 0, first = 0, group;
     colt5_tensor partial;
     colt5_status status;

@@ -24,7 +24,7 @@ static colt5_status add_dbias(colt5_context *ctx, const struct backward *call)
     const colt5_tensor *dy = call->dy;
     const size_t rows = call->rows, O = call->O, each = rows_a_part(ctx, rows);
     const size_t parts = (rows + each - 1) / each, width = vector_width(ctx, dy->type, O, dy);
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor partials;
     colt5_status status = scratch(ctx, COLT5_F32, 2, (size_t[]){parts, O}, &partials);
     count_work(ctx, 0, rows * O * colt5_type_size(dy->type));
@@ -90,7 +90,7 @@ static colt5_status add_dweight(colt5_context *ctx, const struct backward *call,
 static colt5_status run_backward(colt5_context *ctx, void *argument)
 {
     const struct backward *call = argument;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor dy;
     colt5_status status = round_dy(ctx, call, &dy);
     if (status == COLT5_OK && call->gradients->dx) status = make_dx(ctx, call, &dy);

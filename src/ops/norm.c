@@ -151,7 +151,7 @@ static colt5_status run_backward(colt5_context *ctx, void *argument)
     const size_t rows = row_count(call->x), D = row_width(call->x);
     const size_t rows_each = rows_a_part(ctx, rows);
     const size_t dims[] = {(rows + rows_each - 1) / rows_each, D};
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor dweight, dbias;
     colt5_status status = COLT5_OK;
     if (call->dweight) TRY(scratch(ctx, COLT5_F32, 2, dims, &dweight));

@@ -93,7 +93,7 @@ static colt5_status run_scatter(colt5_context *ctx, void *argument)
 {
     const struct scatter *call = argument;
     const size_t B = call->x->dims[0], N = call->x->dims[1], K = call->y->dims[1];
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     const bool repeated = call->kind == COLT5_INDEX_REPEATED;
     colt5_tensor head, next;
     colt5_status status;

@@ -68,7 +68,7 @@ static colt5_status run_backward(colt5_context *ctx, void *argument)
 {
     const struct scatter_backward *call = argument;
     const size_t B = call->dx->dims[0], N = call->dx->dims[1], K = call->index->dims[1];
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor counts;
     colt5_status status = COLT5_OK;
     if (call->mean) TRY(scratch(ctx, COLT5_I32, 2, (size_t[]){B, K}, &counts));
@@ -144,7 +144,7 @@ static colt5_status run_row_gradient(colt5_context *ctx, void *argument)
     const size_t rows = row_count(call->dx), D = row_width(call->dx);
     const size_t rows_each = rows_a_part(ctx, rows), parts = (rows + rows_each - 1) / rows_each;
     const size_t width = vector_width(ctx, call->dx->type, D, call->dx);
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_tensor partials;
     colt5_status status;
     TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){parts, D}, &partials));

@@ -305,7 +305,7 @@ static colt5_status spread_cosine(colt5_context *ctx, const struct score *call,
 static colt5_status backward_pass(colt5_context *ctx, const struct score *call,
                                   const struct pass *pass, const colt5_tensor *factor)
 {
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     const colt5_status status =
         factor ? spread_cosine(ctx, call, pass, factor) : spread_pass(ctx, call, pass, NULL, NULL);
     workspace_rewind(ctx, mark);

@@ -99,7 +99,7 @@ static colt5_status step(colt5_context *ctx, const struct sinkhorn_call *call,
 static colt5_status run_forward(colt5_context *ctx, void *arguments)
 {
     const struct sinkhorn_call *call = arguments;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     struct geometry geometry;
     struct potentials before, a = {.stride = call->K}, b = {.stride = call->N};
     colt5_status status;
@@ -242,7 +242,7 @@ static colt5_status step_backward(colt5_context *ctx, const struct sinkhorn_call
 static colt5_status run_backward(colt5_context *ctx, void *arguments)
 {
     const struct sinkhorn_call *call = arguments;
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     const int last = call->options.n_iters - 1;
     struct geometry geometry;
     struct potentials first;

@@ -70,7 +70,7 @@ colt5_status sort_rows(colt5_context *ctx, size_t below, colt5_tensor keys[2],
     const int passes = (bits + MOST_BITS - 1) / MOST_BITS, digit = (bits + passes - 1) / passes;
     struct sort sort = {rows, chunk_rows, (rows + chunk_rows - 1) / chunk_rows,
                         .radix = (size_t)1 << digit};
-    const struct workspace_mark mark = workspace_mark(ctx);
+    const struct stack_mark mark = workspace_mark(ctx);
     colt5_status status;
     TRY(scratch(ctx, COLT5_I32, 1, &rows, &sort.ranks));
     TRY(scratch(ctx, COLT5_I32, 2, (size_t[]){sort.radix, sort.chunks}, &sort.counts));

@@ -33,6 +33,7 @@
     X(gemm_epilogue) \
     X(gradient_norm) \
     X(gumbel) \
+    X(mask_rows) \
     X(norm) \
     X(packed_gemm) \
     X(random) \
@@ -93,6 +94,7 @@
     X(GRADIENT_SCALE, gradient_norm, gradient_scale) \
     X(LAYER_NORM_BACKWARD, norm, layer_norm_backward) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
+    X(MASK_ROWS, mask_rows, mask_rows) \
     X(PACKED_GEMM, packed_gemm, packed_gemm) \
     X(PACK_PANELS, packed_gemm, pack_panels) \
     X(RANDOM_UNIFORM, random, random_uniform) \

@@ -5,135 +5,64 @@
 
 #include "runtime/context.h"
 
-#define ALIGNMENT 256 /* bytes: what every device's buffers and vectors are content with */
-
 static void start(struct workspace *space)
 {
-    for (int i = 0; i < WORKSPACE_SLABS; i++) space->slabs[i].used = space->slabs[i].peak = 0;
-    space->slab = 0;
+    stack_start(&space->scratch);
+    stack_start(&space->kept);
+    if (space->saved) stack_start(space->saved);
     space->can_halve_more = false;
 }
 
-/* What the run came to: each slab must hold its own most. */
 static size_t peak_of(const struct workspace *space)
 {
-    size_t total = 0;
-    for (int i = 0; i < WORKSPACE_SLABS; i++) total += space->slabs[i].peak;
-    return total;
+    return stack_peak(&space->scratch) + stack_peak(&space->kept);
 }
 
 size_t workspace_held(const colt5_context *ctx)
 {
-    size_t total = 0;
-    for (int i = 0; i < WORKSPACE_SLABS; i++) total += ctx->workspace.slabs[i].capacity;
-    return total;
+    return stack_held(&ctx->workspace.scratch) + stack_held(&ctx->workspace.kept);
 }
 
 /* ---- taking and giving back ---- */
 
-/* For checkers: a buffer of this size to the byte. */
-static colt5_status take_single(colt5_context *ctx, size_t bytes, cl_mem *buffer)
-{
-    struct workspace *space = &ctx->workspace;
-    if (space->single_count == space->single_capacity) {
-        const size_t capacity = 2 * space->single_capacity + 64;
-        cl_mem *grown = host_reallocate(space->single, capacity * sizeof(cl_mem));
-        REQUIRE(ctx, grown, COLT5_ERROR_MEMORY, "workspace: no host memory");
-        space->single = grown;
-        space->single_capacity = capacity;
-    }
-    const colt5_status status = buffer_create(ctx, bytes, buffer);
-    if (status == COLT5_OK) space->single[space->single_count++] = *buffer;
-    return status;
-}
-
-/* Takes bytes, a multiple of ALIGNMENT, from the current slab or the next. */
-static colt5_status take(colt5_context *ctx, size_t bytes, cl_mem *buffer, size_t *start_byte)
-{
-    struct workspace *space = &ctx->workspace;
-    const size_t largest = ctx->info.largest_buffer / ALIGNMENT * ALIGNMENT;
-    REQUIRE(ctx, bytes <= largest, COLT5_ERROR_MEMORY,
-            "workspace: a tensor of %zu bytes is needed, the device's largest buffer has %zu",
-            bytes, largest);
-    if (space->slabs[space->slab].used > largest - bytes) {
-        REQUIRE(ctx, space->slab + 1 < WORKSPACE_SLABS, COLT5_ERROR_MEMORY,
-                "workspace: more than %d buffers of %zu bytes are needed", WORKSPACE_SLABS,
-                largest);
-        space->slabs[++space->slab].used = 0;
-    }
-    const int i = space->slab;
-    const size_t end = space->slabs[i].used + bytes;
-    REQUIRE(ctx, ctx->planning || space->separate || end <= space->slabs[i].capacity,
-            COLT5_ERROR_INTERNAL, "workspace: byte %zu is asked, %zu were planned", end,
-            space->slabs[i].capacity);
-    *start_byte = space->slabs[i].used;
-    *buffer = space->slabs[i].buffer;
-    space->slabs[i].used = end;
-    if (end > space->slabs[i].peak) space->slabs[i].peak = end;
-    return COLT5_OK;
-}
-
 colt5_status scratch(colt5_context *ctx, colt5_type type, int rank, const size_t *dims,
                      colt5_tensor *tensor)
 {
-    size_t bytes = dims_product(dims, rank), padded, start_byte = 0;
-    const bool sane = size_multiply(bytes, colt5_type_size(type), &bytes) &&
-                      size_add(bytes, ALIGNMENT - 1, &padded);
-    REQUIRE(ctx, sane, COLT5_ERROR_MEMORY, "workspace: a tensor's size passes 2^64 bytes");
-    padded = padded / ALIGNMENT * ALIGNMENT;
-    cl_mem buffer = NULL;
-    colt5_status status = take(ctx, padded, &buffer, &start_byte);
-    if (status == COLT5_OK && ctx->workspace.separate && !ctx->planning) {
-        status = take_single(ctx, bytes, &buffer);
-        start_byte = 0;
-    }
-    *tensor = colt5_tensor_wrap(ctx->planning ? NULL : buffer, start_byte / colt5_type_size(type),
-                                type, rank, dims);
-    return status;
+    return stack_take(ctx, &ctx->workspace.scratch, type, rank, dims, tensor);
 }
 
-struct workspace_mark workspace_mark(colt5_context *ctx)
+struct stack_mark workspace_mark(colt5_context *ctx)
 {
-    const struct workspace *space = &ctx->workspace;
-    return (struct workspace_mark){space->slab, space->slabs[space->slab].used,
-                                   space->single_count};
+    return stack_mark(&ctx->workspace.scratch);
 }
 
-void workspace_rewind(colt5_context *ctx, struct workspace_mark mark)
+void workspace_rewind(colt5_context *ctx, struct stack_mark mark)
 {
-    struct workspace *space = &ctx->workspace;
-    for (int i = space->slab; i > mark.slab; i--) space->slabs[i].used = 0;
-    space->slab = mark.slab;
-    space->slabs[mark.slab].used = mark.used;
-    /* OpenCL keeps a released buffer until the kernels that use it have run. */
-    while (space->single_count > mark.single_count)
-        buffer_release(&space->single[--space->single_count]);
+    stack_rewind(&ctx->workspace.scratch, mark);
 }
 
-/* ---- slabs ---- */
-
-static void release_slabs(struct workspace *space)
+static struct stack *keeping(colt5_context *ctx)
 {
-    for (int i = 0; i < WORKSPACE_SLABS; i++) {
-        buffer_release(&space->slabs[i].buffer);
-        space->slabs[i].capacity = 0;
-    }
+    return ctx->workspace.saved ? ctx->workspace.saved : &ctx->workspace.kept;
 }
 
-static colt5_status grow_slabs(colt5_context *ctx)
+colt5_status keep(colt5_context *ctx, colt5_type type, int rank, const size_t *dims,
+                  colt5_tensor *tensor)
 {
-    struct workspace *space = &ctx->workspace;
-    for (int i = 0; i < WORKSPACE_SLABS; i++) {
-        if (space->slabs[i].peak <= space->slabs[i].capacity) continue;
-        buffer_release(&space->slabs[i].buffer);
-        space->slabs[i].capacity = 0;
-        const colt5_status status =
-            buffer_create(ctx, space->slabs[i].peak, &space->slabs[i].buffer);
-        if (status != COLT5_OK) return status;
-        space->slabs[i].capacity = space->slabs[i].peak;
-    }
-    return COLT5_OK;
+    return stack_take(ctx, keeping(ctx), type, rank, dims, tensor);
 }
+
+struct stack_mark keep_mark(colt5_context *ctx)
+{
+    return stack_mark(keeping(ctx));
+}
+
+void keep_rewind(colt5_context *ctx, struct stack_mark mark)
+{
+    stack_rewind(keeping(ctx), mark);
+}
+
+/* ---- buffers ---- */
 
 /* What scratch may take: the device's memory less the context's tensors, or the user's limit. */
 static size_t available(const colt5_context *ctx)
@@ -144,22 +73,50 @@ static size_t available(const colt5_context *ctx)
     return limit && limit < most ? limit : most;
 }
 
-/* Slabs as the plan wants them; those of an earlier call stay where they do not stand in the way.
+/* The bytes of a caller's stack count as the context's tensors. */
+static colt5_status grow_saved(colt5_context *ctx, struct stack *saved)
+{
+    if (!saved) return COLT5_OK;
+    ctx->buffer_bytes -= stack_held(saved);
+    const colt5_status status = stack_grow(ctx, saved);
+    ctx->buffer_bytes += stack_held(saved);
+    return status;
+}
+
+static colt5_status grow(colt5_context *ctx)
+{
+    struct workspace *space = &ctx->workspace;
+    colt5_status status = grow_saved(ctx, space->saved);
+    if (status == COLT5_OK) status = stack_grow(ctx, &space->kept);
+    return status == COLT5_OK ? stack_grow(ctx, &space->scratch) : status;
+}
+
+static void release_own(struct workspace *space)
+{
+    stack_release(&space->scratch);
+    stack_release(&space->kept);
+}
+
+/* Bytes the caller's stack will grow by. */
+static size_t wanted_of_saved(const struct workspace *space)
+{
+    return space->saved ? stack_grown(space->saved) - stack_held(space->saved) : 0;
+}
+
+/* Buffers as the plan wants them; those of an earlier call stay where they do not stand in the way.
  */
 static colt5_status make_slabs(colt5_context *ctx)
 {
     struct workspace *space = &ctx->workspace;
     if (space->separate) return COLT5_OK;
-    size_t total = 0;
-    for (int i = 0; i < WORKSPACE_SLABS; i++)
-        total += space->slabs[i].peak > space->slabs[i].capacity ? space->slabs[i].peak
-                                                                 : space->slabs[i].capacity;
-    if (total > available(ctx)) release_slabs(space);
-    const colt5_status status = grow_slabs(ctx);
+    if (stack_grown(&space->scratch) + stack_grown(&space->kept) + wanted_of_saved(space) >
+        available(ctx))
+        release_own(space);
+    const colt5_status status = grow(ctx);
     if (status != COLT5_ERROR_MEMORY) return status;
-    release_slabs(space);
+    release_own(space);
     clFinish(ctx->queue); /* kernels under way still hold what was just released */
-    return grow_slabs(ctx);
+    return grow(ctx);
 }
 
 /* ---- planning ---- */
@@ -178,6 +135,7 @@ struct attempt {
     workspace_run run;
     void *call;
     size_t *chunk, wanted, smallest;
+    size_t reserve;
     uint64_t launches, flop, bytes;
 };
 
@@ -214,7 +172,8 @@ static colt5_status plan_once(colt5_context *ctx, const struct attempt *attempt)
     const colt5_status status = attempt->run(ctx, attempt->call);
     ctx->planning = false;
     if (status != COLT5_OK) return status;
-    const size_t needed = peak_of(space), have = available(ctx);
+    const size_t peak = peak_of(space), most = peak > attempt->reserve ? peak : attempt->reserve;
+    const size_t needed = most + wanted_of_saved(space), have = available(ctx);
     REQUIRE(ctx, needed <= have, COLT5_ERROR_MEMORY,
             "%s: %zu bytes of scratch are needed, %zu are available", attempt->what, needed, have);
     return COLT5_OK;
@@ -246,49 +205,80 @@ static colt5_status plan(colt5_context *ctx, const struct attempt *attempt, bool
     }
 }
 
-colt5_status workspace_call(colt5_context *ctx, const char *what, workspace_run run, void *call,
-                            size_t *chunk, size_t smallest)
+/* Everything but what went to the caller's stack is given back. */
+static void end(struct workspace *space)
+{
+    stack_rewind(&space->scratch, (struct stack_mark){0, 0, 0});
+    stack_rewind(&space->kept, (struct stack_mark){0, 0, 0});
+    space->saved = NULL;
+    space->running = false;
+}
+
+static colt5_status plan_and_run(colt5_context *ctx, const struct attempt *attempt,
+                                 struct stack *saved)
 {
     struct workspace *space = &ctx->workspace;
-    if (space->running) {
-        shrink(space, chunk, smallest);
-        return run(ctx, call);
-    }
-    const struct attempt attempt = begin(ctx, what, run, call, chunk, smallest);
     space->running = true;
-    colt5_status status = plan(ctx, &attempt, true);
-    uncount(ctx, &attempt);
+    space->saved = saved;
+    colt5_status status = plan(ctx, attempt, true);
+    uncount(ctx, attempt);
     if (status == COLT5_OK) {
         start(space);
-        status = run(ctx, call);
+        status = attempt->run(ctx, attempt->call);
         if (peak_of(space) > ctx->workspace_peak) ctx->workspace_peak = peak_of(space);
     }
-    workspace_rewind(ctx, (struct workspace_mark){0, 0, 0});
-    space->running = false;
+    end(space);
     return status;
 }
 
+colt5_status workspace_call(colt5_context *ctx, const char *what, workspace_run run, void *call,
+                            size_t *chunk, size_t smallest)
+{
+    if (ctx->workspace.running) {
+        shrink(&ctx->workspace, chunk, smallest);
+        return run(ctx, call);
+    }
+    const struct attempt attempt = begin(ctx, what, run, call, chunk, smallest);
+    return plan_and_run(ctx, &attempt, NULL);
+}
+
+colt5_status workspace_call_saving(colt5_context *ctx, const char *what, workspace_run run,
+                                   void *call, size_t *chunk, size_t smallest, struct stack *saved,
+                                   size_t reserve)
+{
+    REQUIRE(ctx, !ctx->workspace.running, COLT5_ERROR_INTERNAL, "%s: saving within a call", what);
+    struct attempt attempt = begin(ctx, what, run, call, chunk, smallest);
+    attempt.reserve = reserve;
+    return plan_and_run(ctx, &attempt, saved);
+}
+
 colt5_status workspace_plan(colt5_context *ctx, const char *what, workspace_run run, void *call,
-                            size_t *chunk, size_t smallest, size_t *bytes)
+                            size_t *chunk, size_t smallest, struct stack *saved,
+                            struct planned *planned)
 {
     struct workspace *space = &ctx->workspace;
-    *bytes = 0;
+    *planned = (struct planned){.scratch = 0};
     REQUIRE(ctx, !space->running, COLT5_ERROR_INTERNAL, "%s: planned within a call", what);
     const struct attempt attempt = begin(ctx, what, run, call, chunk, smallest);
     space->running = true;
+    space->saved = saved;
     const colt5_status status = plan(ctx, &attempt, false);
-    *bytes = peak_of(space);
-    workspace_rewind(ctx, (struct workspace_mark){0, 0, 0});
-    space->running = false;
+    *planned = (struct planned){.scratch = peak_of(space),
+                                .saved = saved ? stack_peak(saved) : 0,
+                                .launches = ctx->launches - attempt.launches,
+                                .flop = ctx->flop - attempt.flop};
+    uncount(ctx, &attempt);
+    end(space);
     return status;
+}
+
+void workspace_release_saved(colt5_context *ctx, struct stack *saved)
+{
+    ctx->buffer_bytes -= stack_held(saved);
+    stack_release(saved);
 }
 
 void workspace_release(colt5_context *ctx)
 {
-    struct workspace *space = &ctx->workspace;
-    workspace_rewind(ctx, (struct workspace_mark){0, 0, 0});
-    release_slabs(space);
-    host_release(space->single);
-    space->single = NULL;
-    space->single_capacity = 0;
+    release_own(&ctx->workspace);
 }

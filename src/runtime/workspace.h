@@ -12,31 +12,17 @@
 
 #include <stdbool.h>
 
-#include <colt5/tensor.h>
-
-#define WORKSPACE_SLABS 16
+#include "runtime/stack.h"
 
 struct workspace {
-    struct {
-        cl_mem buffer;
-        size_t capacity; /* bytes of buffer */
-        size_t used;
-        size_t peak; /* most used since the run began */
-    } slabs[WORKSPACE_SLABS];
-    int slab;       /* the one scratch() takes from */
-    size_t limit;   /* asked by the user; 0: the device's */
-    bool separate;  /* for checkers: a buffer per tensor, every buffer begins as NaN */
-    cl_mem *single; /* those buffers */
-    size_t single_count, single_capacity;
+    struct stack scratch;
+    struct stack kept;   /* what a backward computes again of a forward */
+    struct stack *saved; /* what the running call keeps for its caller, or NULL */
+    size_t limit;        /* asked by the user; 0: the device's */
+    bool separate;       /* for checkers: a buffer per tensor, every buffer begins as NaN */
     bool running;        /* within a call: calls within it just run */
     int halvings;        /* of every chunk, in this try */
     bool can_halve_more; /* some chunk of this try is above its smallest */
-};
-
-struct workspace_mark {
-    int slab;
-    size_t used;
-    size_t single_count;
 };
 
 /* A call that needs scratch: run is called with the context planning, then for real. */
@@ -55,22 +41,47 @@ colt5_status workspace_call(colt5_context *ctx, const char *what, workspace_run 
                             size_t *chunk, size_t smallest);
 
 /*
- * As workspace_call, but only plans and makes no slabs: *bytes is the scratch the call would take,
- * also when it is refused; launches, flop and bytes are counted in the statistics. Not within a
- * call.
+ * As workspace_call, not within a call: what the run takes by keep() goes into the caller's stack,
+ * which is emptied first, and stays there. reserve: bytes of scratch that another call will want
+ * beside it; too little memory for them is refused too.
  */
+colt5_status workspace_call_saving(colt5_context *ctx, const char *what, workspace_run run,
+                                   void *call, size_t *chunk, size_t smallest, struct stack *saved,
+                                   size_t reserve);
+
+/* What a call would come to. */
+struct planned {
+    size_t scratch, saved; /* bytes */
+    uint64_t launches, flop;
+};
+
+/* As workspace_call_saving (saved may be NULL), but only plans: no buffers, no statistics. The
+ * bytes are told also when it is refused. */
 colt5_status workspace_plan(colt5_context *ctx, const char *what, workspace_run run, void *call,
-                            size_t *chunk, size_t smallest, size_t *bytes);
+                            size_t *chunk, size_t smallest, struct stack *saved,
+                            struct planned *planned);
+
+/* Gives a caller's stack back. */
+void workspace_release_saved(colt5_context *ctx, struct stack *saved);
 
 /* Takes a tensor from the scratch of the running call. */
 colt5_status scratch(colt5_context *ctx, colt5_type type, int rank, const size_t *dims,
                      colt5_tensor *tensor);
 
-/* Gives back everything taken since the mark. In-order queues make reuse at once safe. */
-struct workspace_mark workspace_mark(colt5_context *ctx);
-void workspace_rewind(colt5_context *ctx, struct workspace_mark mark);
+/* Gives back all scratch taken since the mark. */
+struct stack_mark workspace_mark(colt5_context *ctx);
+void workspace_rewind(colt5_context *ctx, struct stack_mark mark);
 
-/* Bytes of the slabs held now. */
+/*
+ * Takes a tensor that outlives the marks of scratch: into the caller's stack where the call has
+ * one, else into the workspace's own, until keep_rewind.
+ */
+colt5_status keep(colt5_context *ctx, colt5_type type, int rank, const size_t *dims,
+                  colt5_tensor *tensor);
+struct stack_mark keep_mark(colt5_context *ctx);
+void keep_rewind(colt5_context *ctx, struct stack_mark mark);
+
+/* Bytes of the workspace's own buffers. */
 size_t workspace_held(const colt5_context *ctx);
 
 void workspace_release(colt5_context *ctx);

@@ -59,6 +59,10 @@ double reference_cross_entropy_forward(const double *logits, const int *targets,
 void reference_cross_entropy_backward(const double *logits, const int *targets, double scale,
                                       double *dlogits, size_t rows, size_t V);
 
+/* mask_rows.c */
+void reference_mask_rows(const double *x, const unsigned char *mask, double *y, size_t rows,
+                         size_t D);
+
 /* gather.c */
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);
