@@ -230,6 +230,8 @@ kept
 
 # ---- examples ----
 cd "$OLDPWD" || exit 99
+check 0 '^[0-9.e-]+$' ./examples/fit "$block" "$block/x.npy" "$block/y.npy" 2 1e-3 "$work/fitted"
+there "$work/fitted/config.json" "$work/fitted/model.safetensors"
 check 0 'y\[0\] begins with' ./examples/borrowed_context
 check 0 '^-?[0-9.]+( -?[0-9.]+){63}$' ./examples/encode "$work/again" "In the beginning was the Word"
 
