@@ -160,6 +160,73 @@ START_TEST(positions_pick_rows)
 }
 END_TEST
 
+/* Gradients of one call; the caller destroys them. */
+static colt5_gradients *gradients_of(const colt5_layer *layer, const struct device_tensor *ids,
+                                     const colt5_tensor *positions, const struct device_tensor *dy)
+{
+    colt5_saved *saved;
+    colt5_gradients *gradients;
+    struct device_tensor y = upload_raw(NULL, dy->t.type, dy->t.rank, dy->t.dims);
+    ck_assert_ok(colt5_saved_create(ctx, &saved));
+    ck_assert_ok(colt5_gradients_create(ctx, layer, &gradients));
+    const colt5_forward forward = {.struct_size = sizeof(forward),
+                                   .x = &ids->t,
+                                   .y = &y.t,
+                                   .positions = positions,
+                                   .saved = saved};
+    ck_assert_ok(colt5_layer_forward(ctx, layer, &forward));
+    const colt5_backward backward = {
+        .struct_size = sizeof(backward), .dy = &dy->t, .gradients = gradients};
+    ck_assert_ok(colt5_layer_backward(ctx, layer, &forward, &backward));
+    assert_unchanged(dy);
+    colt5_saved_destroy(saved);
+    release(&y);
+    return gradients;
+}
+
+static void assert_same_gradients(const colt5_layer *layer, const colt5_gradients *a,
+                                  const colt5_gradients *b, double bound)
+{
+    for (size_t i = 0; i < colt5_layer_parameter_count(layer); i++) {
+        colt5_parameter have, want;
+        ck_assert_ok(colt5_gradients_get(a, i, &have));
+        ck_assert_ok(colt5_gradients_get(b, i, &want));
+        double *h = values_of(&have.tensor), *w = values_of(&want.tensor);
+        const double error = relative_error(h, w, colt5_tensor_count(&have.tensor));
+        ck_assert_msg(error <= bound, "%s: %.3g", have.name, error);
+        free(h), free(w);
+    }
+}
+
+/* The gradients of picked rows are those of all rows where the others' dy is 0; what stands in dy
+ * at padding is not looked at. */
+START_TEST(positions_pick_gradients)
+{
+    const int rows[] = {57, 0, 30, 30, 3, 28, 29};
+    const size_t M = sizeof(rows) / sizeof(rows[0]);
+    const colt5_type type = storage_types[_i];
+    colt5_layer *layer = make(type);
+    int *values = random_indices(B * N, 256);
+    values[5] = values[40] = 256; /* padding */
+    struct device_tensor ids = upload_i32(values, B, N), positions = upload_i32(rows, M);
+    double *some = random_normal(M * V), *all = zeros(B * N * V);
+    for (size_t i = 0; i < M * V; i++) {
+        some[i] = floor(some[i] * 16) / 16; /* so that every type keeps a sum of two */
+        all[(size_t)rows[i / V] * V + i % V] += some[i];
+    }
+    for (size_t v = 0; v < V; v++) all[5 * V + v] = all[40 * V + v] = NAN;
+    struct device_tensor dsome = upload(some, COLT5_F32, M, V), dall = upload(all, type, B, N, V);
+    colt5_gradients *have = gradients_of(layer, &ids, &positions.t, &dsome);
+    colt5_gradients *want = gradients_of(layer, &ids, NULL, &dall);
+    assert_same_gradients(layer, have, want, type == COLT5_F32 ? 1e-5 : 5e-2);
+    free(values), free(some), free(all);
+    colt5_gradients_destroy(have);
+    colt5_gradients_destroy(want);
+    release(&ids), release(&positions), release(&dsome), release(&dall);
+    colt5_layer_destroy(layer);
+}
+END_TEST
+
 START_TEST(no_positions_leave_y_alone)
 {
     colt5_layer *layer = make(COLT5_F32);
@@ -265,6 +332,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, logits_are_the_tied_product, 0, tiny() ? 1 : 6);
     tcase_add_loop_test(tests, positions_pick_rows, 0, tiny() ? 1 : 6);
+    tcase_add_loop_test(tests, positions_pick_gradients, 0, tiny() ? 1 : 3);
     tcase_add_test(tests, no_positions_leave_y_alone);
     tcase_add_test(tests, initial_bias_and_plan);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
