@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* colt5 run: a forward of a saved model. */
+/* colt5 run: a forward of a saved model, and its backward. */
 #include <stdlib.h>
 
 #include "commands.h"
@@ -16,16 +16,17 @@ static int forward(struct run *run)
     const size_t D = output_width(run->layer);
     const size_t dims[] = {run->x.dims[0], run->x.rank > 1 ? run->x.dims[1] : 1, D};
     colt5_status status = colt5_tensor_create(ctx, run->type, 3, dims, &run->y);
-    if (status == COLT5_OK)
-        status = colt5_layer_forward(ctx, run->layer,
-                                     &(colt5_forward){.struct_size = sizeof(colt5_forward),
-                                                      .x = &run->x,
-                                                      .mask = run->mask ? &run->mask_tensor : NULL,
-                                                      .y = &run->y,
-                                                      .seed = run->seed,
-                                                      .num_heavy_tokens = run->counts,
-                                                      .routes = run->given,
-                                                      .chosen = run->chosen});
+    run->forward = (colt5_forward){.struct_size = sizeof(run->forward),
+                                   .x = &run->x,
+                                   .mask = run->mask ? &run->mask_tensor : NULL,
+                                   .y = &run->y,
+                                   .seed = run->seed,
+                                   .num_heavy_tokens = run->counts,
+                                   .routes = run->given,
+                                   .chosen = run->chosen,
+                                   .saved = run->saved,
+                                   .recompute = run->recompute};
+    if (status == COLT5_OK) status = colt5_layer_forward(ctx, run->layer, &run->forward);
     show_progress("running", 0, 0);
     if (status == COLT5_OK) status = colt5_context_finish(ctx);
     end_progress();
@@ -42,20 +43,26 @@ static int open_model(struct run *run)
 
 static int run_all(struct run *run)
 {
-    static int (*const steps[])(struct run *) = {open_model, run_load_input, run_load_routes,
-                                                 forward,    run_find_valid, run_deliver};
+    static int (*const steps[])(struct run *) = {
+        open_model,   run_load_input, run_load_routes, run_load_gradient,    forward,
+        run_backward, run_find_valid, run_deliver,     run_deliver_gradients};
+    int result = EXIT_FINE;
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         const int code = steps[i](run);
-        if (code != EXIT_FINE) return code;
+        if (code == EXIT_DIFFERS)
+            result = code; /* the gradients are looked at too */
+        else if (code != EXIT_FINE)
+            return code;
         if (interrupted()) return EXIT_INTERRUPTED;
     }
-    return EXIT_FINE;
+    return result;
 }
 
 static void release(struct run *run)
 {
     colt5_context *ctx = run->session.ctx;
     if (!ctx) return;
+    run_release_gradients(run);
     free(run->valid);
     colt5_routes_destroy(run->given);
     colt5_routes_destroy(run->chosen);
@@ -85,6 +92,14 @@ int run_command(int count, char **arguments)
         {"routes-output", OPTION_TEXT, &run.routes_output, "FILE", "where the routes used go"},
         {"expect", OPTION_TEXT, &run.expect, "FILE.npy", "compares; exit code 5 when it differs"},
         {"rtol", OPTION_REAL, &run.rtol, "R", "the limit of the relative error [by type]"},
+        {"grad", OPTION_TEXT, &run.grad, "FILE.npy", "the gradient sent back, like the output"},
+        {"grad-output", OPTION_TEXT, &run.grad_output, "FOLDER", "where the gradients go"},
+        {"expect-grad", OPTION_TEXT, &run.expect_grad, "FOLDER",
+         "compares them; exit code 5 when one differs"},
+        {"grad-rtol", OPTION_REAL, &run.grad_rtol, "R",
+         "the limit of each [by type and the folder's tolerance.json]"},
+        {"recompute", OPTION_FLAG, &run.recompute, NULL,
+         "keep only the input of each block for the backward"},
         SESSION_OPTIONS(&run.session),
         {NULL},
     };
@@ -94,6 +109,10 @@ int run_command(int count, char **arguments)
         return code;
     if (!run.input == !run.text) {
         complain("run wants either --input FILE.npy or --text FILE");
+        return EXIT_USAGE;
+    }
+    if (!run.grad && (run.grad_output || run.expect_grad || run.grad_rtol > 0 || run.recompute)) {
+        complain("--grad-output, --expect-grad, --grad-rtol and --recompute want --grad FILE.npy");
         return EXIT_USAGE;
     }
     run.model = operands.items[0];

@@ -32,6 +32,7 @@ struct difference compare_rows(const float *have, const float *want, const uint8
         off_sum += row_off;
         want_sum += row_want;
     }
+    result.norm = sqrt(want_sum);
     result.error = want_sum > 0 ? sqrt(off_sum / want_sum) : sqrt(off_sum);
     if (worst >= 0) {
         result.have = have[result.worst];

@@ -9,6 +9,7 @@
 
 struct difference {
     double error; /* ‖have - want‖ / ‖want‖; infinite where one is NaN and the other is not */
+    double norm;       /* ‖want‖; where it is 0, error is ‖have‖ */
     size_t worst;      /* the element farthest off */
     double have, want; /* there */
     size_t rows_off;   /* rows whose own error passes 0.1: routed differently, most likely */

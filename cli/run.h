@@ -13,12 +13,20 @@ struct run {
     colt5_type type;
     colt5_math math;
     double rtol; /* 0: by the type */
+    const char *grad, *grad_output, *expect_grad;
+    double grad_rtol; /* 0: by the type and tolerance.json */
+    bool recompute;
 
     colt5_layer *layer;
     colt5_tensor x, mask_tensor, y;
     colt5_routes *given, *chosen;
     colt5_token_counts counts;
     uint8_t *valid; /* [B][N], or NULL: all */
+    colt5_forward forward;
+
+    colt5_tensor dy, dx; /* dx: no buffer in text models */
+    colt5_saved *saved;
+    colt5_gradients *gradients;
 };
 
 /* Says what the library's call was refused for. */
@@ -33,5 +41,14 @@ int run_find_valid(struct run *run);
 
 /* Writes and compares what was asked for (run_output.c). */
 int run_deliver(struct run *run);
+
+/* The same for gradients; nothing is done without --grad (run_gradient.c). */
+int run_load_gradient(struct run *run);
+int run_backward(struct run *run);
+int run_deliver_gradients(struct run *run);
+void run_release_gradients(struct run *run);
+
+/* Compares gradients with the folder --expect-grad (run_expect_grad.c). */
+int run_compare_gradients(struct run *run);
 
 #endif

@@ -85,8 +85,9 @@ int run_deliver(struct run *run)
         printf("%s\n", run->routes_output);
     }
     if (!run->output && !run->expect) {
-        note("done: [%zu, %zu, %zu]; --output FILE keeps it", run->y.dims[0], run->y.dims[1],
-             run->y.dims[2]);
+        if (!run->grad)
+            note("done: [%zu, %zu, %zu]; --output FILE keeps it", run->y.dims[0], run->y.dims[1],
+                 run->y.dims[2]);
         return EXIT_FINE;
     }
     float *values;

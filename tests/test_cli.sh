@@ -178,6 +178,38 @@ check 4 'nowhere/y.npy' "$colt5" run "$block" --input "$block/x.npy" --output no
 check 4 '/dev/full' "$colt5" run "$block" --input "$block/x.npy" --output /dev/full
 kept
 
+# ---- run, backward ----
+soft=$golden/transformer_block_soft_mask
+backward="$colt5 run $soft --input $soft/x.npy --mask $soft/mask.npy"
+# shellcheck disable=SC2086 # several words
+{
+    check 0 'relative error .*: dx' $backward --grad "$soft/dy.npy" --grad-output g \
+        --expect-grad "$soft/gradients" --expect "$soft/y.npy"
+    check 0 'g2/dx.npy' $backward --grad "$soft/dy.npy" --grad-output g2 --recompute
+    check 0 'relative error 0 .*: dx' $backward --grad "$soft/dy.npy" --expect-grad g
+    check 5 '[0-9] of [0-9]+ gradients differ' $backward --grad "$soft/dy.npy" \
+        --expect-grad "$soft/gradients" --grad-rtol 1e-12
+    check 5 'of 24 gradients differ' $backward --grad "$soft/x.npy" \
+        --expect-grad "$soft/gradients" --expect "$soft/x.npy"
+    check 2 'want --grad' $backward --expect-grad g
+    check 2 'want --grad' $backward --recompute
+    check 4 'nowhere/gradients.safetensors' $backward --grad "$soft/dy.npy" --expect-grad nowhere
+    check 4 'nowhere.npy' $backward --grad nowhere.npy --grad-output kept/g
+    check 4 'dy is' $backward --grad p.npy --grad-output kept/g
+    check 4 'is missing|shape' $backward --grad "$soft/dy.npy" \
+        --expect-grad "$golden/feed_forward_soft/gradients"
+}
+there g/dx.npy g/gradients.safetensors
+for file in dx.npy gradients.safetensors; do
+    cmp -s g/$file g2/$file || wrong "--recompute gives another $file"
+done
+text=$golden/text_encoder_soft
+check 0 'relative error .*: token_emb.weight' "$colt5" run "$text" --input "$text/x.npy" \
+    --grad "$text/dy.npy" --expect-grad "$text/gradients" --grad-output g3
+there g3/gradients.safetensors
+[ ! -e g3/dx.npy ] || wrong "ids have a gradient"
+kept
+
 # ---- routes ----
 check 0 'feedforward' "$colt5" routes again --text text.txt --html r.html
 there r.html
