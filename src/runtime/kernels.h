@@ -142,7 +142,7 @@
     X(UNMARK_SLOTS, scatter_backward, unmark_slots) \
     X(VALID_ROWS, scatter_backward, valid_rows)
 
-/* Files that begin with another one than common: X(file, that one). */
+/* What files begin with besides common: X(file, that one), a line for each. */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_backward, attention) \
     X(attention_blocks, attention) \

@@ -72,24 +72,34 @@ static colt5_status append_source(colt5_context *ctx, enum kernel_file file, str
                              : append_embedded(ctx, source, text);
 }
 
-/* What a file begins with: common (0), or a file that itself begins with another. */
-static const enum kernel_file preludes[KERNEL_FILE_COUNT] = {
-#define PRELUDE(file, prelude) [KERNEL_FILE_##file] = KERNEL_FILE_##prelude,
+/* What files begin with besides common. */
+static const struct {
+    enum kernel_file file, prelude;
+} preludes[] = {
+#define PRELUDE(file, prelude) {KERNEL_FILE_##file, KERNEL_FILE_##prelude},
     KERNEL_PRELUDE_LIST(PRELUDE)
 #undef PRELUDE
 };
 
-static colt5_status append_whole(colt5_context *ctx, enum kernel_file file, struct text *text)
+/* A file behind all it begins with, each of them once. */
+static colt5_status append_whole(colt5_context *ctx, enum kernel_file file,
+                                 bool done[KERNEL_FILE_COUNT], struct text *text)
 {
     colt5_status status = COLT5_OK;
-    if (file != KERNEL_FILE_common) status = append_whole(ctx, preludes[file], text);
+    if (done[file]) return status;
+    done[file] = true;
+    if (file != KERNEL_FILE_common) status = append_whole(ctx, KERNEL_FILE_common, done, text);
+    for (size_t i = 0; i < sizeof(preludes) / sizeof(preludes[0]); i++)
+        if (status == COLT5_OK && preludes[i].file == file)
+            status = append_whole(ctx, preludes[i].prelude, done, text);
     return status == COLT5_OK ? append_source(ctx, file, text) : status;
 }
 
 colt5_status source_text(colt5_context *ctx, enum kernel_file file, char **text)
 {
     struct text whole = {NULL, 0, 0};
-    const colt5_status status = append_whole(ctx, file, &whole);
+    bool done[KERNEL_FILE_COUNT] = {false};
+    const colt5_status status = append_whole(ctx, file, done, &whole);
     if (status == COLT5_OK) {
         *text = whole.bytes;
         return COLT5_OK;
