@@ -46,11 +46,12 @@ struct option {
     void *value;
     const char *operand; /* what the help calls it: FILE */
     const char *help;
+    bool *given; /* set when it is; may be NULL */
 };
 
 /* What stands besides options: MODEL. */
 struct operands {
-    const char *items[64];
+    const char *items[1024];
     size_t count;
 };
 
@@ -81,6 +82,8 @@ const struct command *find_command(const char *name);
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says the library's last message, and what to do where that is known; gives the exit code. */
 int complain_status(const colt5_context *ctx, colt5_status status);
+/* As complain_status, for calls that a signal does not stop. */
+int complain_failure(const colt5_context *ctx, colt5_status status);
 /* "no host memory"; gives EXIT_NO_MEMORY. */
 int complain_memory(void);
 /* As it is, unless --quiet. */
@@ -91,6 +94,8 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * total 0: nobody knows how many steps there are.
  */
 void show_progress(const char *what, size_t done, size_t total);
+/* On a terminal, a line that the next one takes the place of. */
+void show_live(const char *text);
 /* Ends the bar's line. */
 void end_progress(void);
 
@@ -104,6 +109,7 @@ struct session {
     const char *device;   /* --device */
     const char *progress; /* --progress */
     bool quiet;           /* --quiet */
+    bool finish_calls;    /* a signal stops no call of the library: interrupted() is asked instead */
     colt5_context *ctx;
 };
 

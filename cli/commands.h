@@ -8,6 +8,7 @@ int run_command(int count, char **arguments);
 int info_command(int count, char **arguments);
 int init_command(int count, char **arguments);
 int routes_command(int count, char **arguments);
+int train_command(int count, char **arguments);
 int bench_command(int count, char **arguments);
 int doctor_command(int count, char **arguments);
 

@@ -13,6 +13,8 @@ const struct command commands[] = {
      init_command},
     {"routes", "MODEL --text FILE", "which tokens of a text went to the heavy branches",
      routes_command},
+    {"train", "(--preset NAME | --config FILE) --data FILE… --output DIR | --resume DIR",
+     "trains a text model on any files", train_command},
     {"bench", "[CONFIG.json | MODEL]…", "how long calls take, and what share of the device that is",
      bench_command},
     {"doctor", "", "what a bug report needs, and the cure for what is wrong", doctor_command},

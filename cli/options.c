@@ -114,6 +114,7 @@ static bool parse_one(const struct command *command, const struct option *option
                  (int)length, name, command->name);
         return false;
     }
+    if (option->given) *option->given = true;
     if (option->kind == OPTION_FLAG) {
         *(bool *)option->value = true;
         if (equals) complain("--%s takes no operand", option->name);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +16,11 @@ static bool bar_shown;
 void set_report_style(struct report_style wanted)
 {
     style = wanted;
+}
+
+struct report_style report_style(void)
+{
+    return style;
 }
 
 double seconds_now(void)
@@ -69,7 +75,11 @@ static const struct {
 int complain_status(const colt5_context *ctx, colt5_status status)
 {
     /* A driver that is building when the signal comes may fail in a way of its own. */
-    if (interrupted()) return EXIT_INTERRUPTED;
+    return interrupted() ? EXIT_INTERRUPTED : complain_failure(ctx, status);
+}
+
+int complain_failure(const colt5_context *ctx, colt5_status status)
+{
     const char *text = colt5_message(ctx);
     complain("%s", *text ? text : colt5_status_text(status));
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
@@ -132,6 +142,15 @@ void show_progress(const char *what, size_t done, size_t total)
         draw_bar(what, done, total);
     else
         print_line(what, done, total);
+}
+
+void show_live(const char *text)
+{
+    struct winsize window;
+    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1;
+    fprintf(stderr, "\r\033[K%.*s", known ? window.ws_col - 1 : 79, text);
+    fflush(stderr);
+    bar_shown = true;
 }
 
 void end_progress(void)

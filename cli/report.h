@@ -10,5 +10,6 @@ struct report_style {
 };
 
 void set_report_style(struct report_style style);
+struct report_style report_style(void);
 
 #endif

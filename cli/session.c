@@ -11,7 +11,7 @@ static volatile sig_atomic_t asked_to_stop;
 /* The first asks; the handler is gone then, so that a second one ends the process at once. */
 static void on_signal(int number)
 {
-    static const char text[] = "\ncolt5: stopping when the device is done; again: at once\n";
+    static const char text[] = "\ncolt5: stopping when the work at hand is done; again: at once\n";
     (void)number;
     asked_to_stop = 1;
     (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
@@ -27,8 +27,8 @@ bool interrupted(void)
 
 static int on_cancel(void *user)
 {
-    (void)user;
-    return asked_to_stop;
+    const struct session *session = user;
+    return asked_to_stop && !session->finish_calls;
 }
 
 static void on_log(void *user, const char *text)
@@ -66,9 +66,10 @@ int open_session(struct session *session)
     handle_signals();
     const colt5_status status = colt5_context_create(session->device, &session->ctx);
     if (status != COLT5_OK) return complain_status(NULL, status);
-    colt5_context_set_callbacks(
-        session->ctx,
-        &(colt5_callbacks){.log = on_log, .progress = on_progress, .cancel = on_cancel});
+    colt5_context_set_callbacks(session->ctx, &(colt5_callbacks){.log = on_log,
+                                                                 .progress = on_progress,
+                                                                 .cancel = on_cancel,
+                                                                 .user = session});
     const colt5_device_info *info = colt5_context_device_info(session->ctx);
     note("device %d:%d: %s (%s)", info->platform, info->device, info->name, info->platform_name);
     return EXIT_FINE;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What training a text model takes besides the model: numbers to train by, data, the learning
- * rate's way, the loss scale, checkpoints. The steps themselves are layer.h's and the ops'.
+ * Training a text model: numbers to train by, data, the learning rate's way, the loss scale,
+ * checkpoints, and the trainer that makes steps of them. A step of your own is layer.h's forward
+ * and backward and a few ops: examples/train.c.
  */
 #ifndef COLT5_TRAIN_H
 #define COLT5_TRAIN_H
@@ -9,6 +10,7 @@
 #include <stdint.h>
 
 #include <colt5/config.h>
+#include <colt5/layer.h>
 #include <colt5/tensor.h>
 
 #ifdef __cplusplus
@@ -133,6 +135,7 @@ typedef struct colt5_data_info {
     uint64_t training_bytes;
     uint64_t held_out_bytes;
     size_t held_out_windows; /* held_out_windows of the options, or fewer: they do not overlap */
+    size_t seq;              /* N, bytes of a window */
     size_t hidden;           /* hidden bytes of a window */
     /*
      * What a model scores that knows no more than how often each byte is in the training part (one
@@ -263,6 +266,131 @@ colt5_status colt5_checkpoint_load(colt5_context *ctx, const colt5_checkpoint *c
 COLT5_API
 colt5_status colt5_checkpoint_check_data(const colt5_checkpoint *checkpoint,
                                          const colt5_data *data);
+
+/* ---- the trainer ---- */
+
+/** Device memory a training takes, in bytes. */
+typedef struct colt5_training_memory {
+    uint64_t weights; /* in the layer's type */
+    uint64_t
+        optimizer;  /* gradients, AdamW's means, and float32 weights where the type is another */
+    uint64_t batch; /* ids, logits */
+    uint64_t saved; /* kept between forward and backward: less with options.recompute */
+    uint64_t scratch;
+    uint64_t total;
+} colt5_training_memory;
+
+/**
+ * Plans a training of a layer without running it.
+ *
+ * options  [in]  seq, batch, recompute
+ *
+ * Errors: COLT5_ERROR_CONFIG (not a masked_language_model, or its vocab_size lacks the symbol 257;
+ * batch · seq passes 2^31 - 1), COLT5_ERROR_MEMORY (the scratch alone is more than the device has;
+ * the text has both numbers).
+ */
+COLT5_API
+colt5_status colt5_training_plan(colt5_context *ctx, const colt5_layer *layer,
+                                 const colt5_training_options *options,
+                                 colt5_training_memory *memory);
+
+/**
+ * Whether AdamW decays a parameter: the weights of linear maps, which are those of two dimensions
+ * whose name ends in ".weight". Not token_emb.weight; not norms, biases, null and routing tokens,
+ * null key-values.
+ */
+COLT5_API
+int colt5_parameter_decays(const colt5_parameter *parameter);
+
+/**
+ * Trains a masked language model (SPEC section 4): layer, data and context are the caller's and
+ * must outlive it.
+ *
+ * The loss is the mean cross-entropy of the hidden bytes of a step's accumulate · batch windows.
+ * A step is one of AdamW on its gradients, cut to max_norm together. With 16-bit weights float32
+ * ones are kept beside them, which begin as they are; with f16 the loss is scaled. Batch n's
+ * forward has the seed options.seed + n · routers.
+ *
+ * Same options, data, weights, device and build: the same weights to the bit after every step, and
+ * with a save and a resume between them.
+ */
+typedef struct colt5_trainer colt5_trainer;
+
+/**
+ * A trainer at step 0 with the layer's weights as they are.
+ *
+ * data     [in]  opened with the same options
+ * options  [in]  copied; dtype is the layer's type; math is set in the context
+ *
+ * Errors: those of colt5_training_plan; COLT5_ERROR_MEMORY (the whole is more than the device has:
+ * both numbers); COLT5_ERROR_CONFIG, COLT5_ERROR_TYPE, COLT5_ERROR_ARGUMENT, COLT5_ERROR_OPENCL.
+ */
+COLT5_API
+colt5_status colt5_trainer_create(colt5_context *ctx, colt5_layer *layer, colt5_data *data,
+                                  const colt5_training_options *options, colt5_trainer **trainer);
+
+/** Gives it back; the layer keeps its weights. NULL is allowed. */
+COLT5_API
+void colt5_trainer_destroy(colt5_trainer *trainer);
+
+/** What a step did. */
+typedef struct colt5_step_report {
+    uint64_t step;              /* steps done, this one included */
+    colt5_step_outcome outcome; /* FAILED: loss or gradients are not finite, see below */
+    double loss;                /* nats, the mean over the step's hidden bytes */
+    double bits;                /* the same in bits */
+    double norm;                /* of all gradients, before they are cut */
+    double learning_rate;
+    double loss_scale; /* of this step */
+    uint64_t skipped;  /* steps skipped so far, this one included */
+} colt5_step_report;
+
+/**
+ * One step, waited for. A FAILED one, or a call that fails, leaves the weights undefined: nothing
+ * can be done with the trainer then but colt5_trainer_resume and colt5_trainer_destroy.
+ *
+ * Errors: COLT5_ERROR_FILE, COLT5_ERROR_FORMAT (data), COLT5_ERROR_MEMORY, COLT5_ERROR_OPENCL,
+ * COLT5_ERROR_LOST, COLT5_CANCELLED; COLT5_ERROR_ARGUMENT after a failed step.
+ */
+COLT5_API
+colt5_status colt5_trainer_step(colt5_trainer *trainer, colt5_step_report *report);
+
+/** The loss over the held-out windows, in bits per hidden byte; changes nothing. */
+COLT5_API
+colt5_status colt5_trainer_evaluate(colt5_trainer *trainer, double *bits);
+
+/** How a router fared in the last step. */
+typedef struct colt5_router_report {
+    const char *router; /* its path */
+    double norm;        /* of its routing tokens' gradient, before it is cut */
+    double
+        saturated; /* share of the selected tokens whose score is exactly 1, and so moves nothing,
+                      in the step's last batch; NaN where it chose none, and with recompute */
+} colt5_router_report;
+
+/** How many routers the layer has. */
+COLT5_API
+size_t colt5_trainer_router_count(const colt5_trainer *trainer);
+
+/** The path of router i, "layers.0.conditional_ff.router"; NULL where there is no such router. */
+COLT5_API
+const char *colt5_trainer_router_name(const colt5_trainer *trainer, size_t i);
+
+/** Router i after a step. Errors: COLT5_ERROR_ARGUMENT, COLT5_ERROR_OPENCL, COLT5_ERROR_LOST. */
+COLT5_API
+colt5_status colt5_trainer_router(colt5_trainer *trainer, size_t i, colt5_router_report *report);
+
+/** Saves a checkpoint: colt5_checkpoint_save of the present state. */
+COLT5_API
+colt5_status colt5_trainer_save(colt5_trainer *trainer, const char *folder);
+
+/**
+ * Goes on from a checkpoint, to the bit: weights and all, with the trainer's options.
+ *
+ * Errors: those of colt5_checkpoint_load and colt5_checkpoint_check_data.
+ */
+COLT5_API
+colt5_status colt5_trainer_resume(colt5_trainer *trainer, const colt5_checkpoint *checkpoint);
 
 #ifdef __cplusplus
 }

@@ -246,6 +246,7 @@ static colt5_status set_up(colt5_context *ctx, colt5_data *data, const char *con
     const uint64_t room = data->info.held_out_bytes / data->N;
     data->info.held_out_windows =
         room < options->held_out_windows ? (size_t)room : options->held_out_windows;
+    data->info.seq = data->N;
     data->info.hidden = hidden_budget(data->N);
     return set_baseline(data);
 }
