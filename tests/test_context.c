@@ -9,7 +9,6 @@
 #include <colt5/colt5.h>
 
 #include "runtime/context.h"
-#include "runtime/profile.h"
 
 /* One small gather of a context's own: something to launch. */
 static colt5_status gather_once(colt5_context *on, bool bad)
@@ -180,6 +179,25 @@ static uint64_t calls_of(const char *kernel)
     return 0;
 }
 
+/* So many calls of the op gather, each with its work, one after the other. */
+static void check_timeline(size_t calls)
+{
+    colt5_profile_span spans[1200];
+    size_t count;
+    ck_assert_ok(colt5_context_timeline(ctx, NULL, 0, &count));
+    ck_assert_uint_eq(count, calls);
+    ck_assert_ok(colt5_context_timeline(ctx, spans, 1200, &count));
+    for (size_t n = 0; n < count; n++) {
+        ck_assert_str_eq(spans[n].kernel, "gather");
+        ck_assert_uint_le(spans[n].queued, spans[n].start);
+        ck_assert_uint_le(spans[n].start, spans[n].end);
+        ck_assert_uint_eq(spans[n].call, n + 1);
+        ck_assert_uint_eq(spans[n].flop, 0);
+        ck_assert_uint_eq(spans[n].bytes, 2 * 3 * 2 * sizeof(float));
+        if (n) ck_assert_uint_le(spans[n - 1].start, spans[n].start);
+    }
+}
+
 START_TEST(the_profile_counts_every_launch)
 {
     const unsigned launches = tiny() ? 20 : 1200; /* more than may be pending */
@@ -193,15 +211,7 @@ START_TEST(the_profile_counts_every_launch)
     ck_assert_uint_eq(calls_of("gather"), 0);
     for (unsigned n = 0; n < launches; n++) ck_assert_ok(colt5_gather(ctx, &x.t, &i.t, &y.t));
     ck_assert_uint_eq(calls_of("gather"), launches);
-    const struct profile_span *spans;
-    size_t count;
-    ck_assert_ok(profile_timeline(ctx, &spans, &count));
-    ck_assert_uint_eq(count, launches);
-    for (size_t n = 0; n < count; n++) {
-        ck_assert_str_eq(spans[n].name, "gather");
-        ck_assert_uint_le(spans[n].start, spans[n].end);
-        if (n) ck_assert_uint_le(spans[n - 1].start, spans[n].start);
-    }
+    check_timeline(launches);
     ck_assert_ok(colt5_context_set_profiling(ctx, 0)); /* keeps what there is, adds nothing */
     ck_assert_ok(colt5_gather(ctx, &x.t, &i.t, &y.t));
     ck_assert_uint_eq(calls_of("gather"), launches);
@@ -227,6 +237,9 @@ START_TEST(a_borrowed_queue_must_be_able_to_profile)
     ck_assert_ok(colt5_context_profile(made, NULL, 0, &count));
     ck_assert_uint_eq(count, _i);
     ck_assert_int_eq(colt5_context_profile(made, NULL, 1, &count), COLT5_ERROR_ARGUMENT);
+    ck_assert_ok(colt5_context_timeline(made, NULL, 0, &count));
+    ck_assert_int_eq(colt5_context_timeline(made, NULL, 1, &count), COLT5_ERROR_ARGUMENT);
+    ck_assert_int_eq(colt5_context_timeline(made, NULL, 0, NULL), COLT5_ERROR_ARGUMENT);
     colt5_context_destroy(made);
     close_own();
 }

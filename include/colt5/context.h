@@ -165,7 +165,7 @@ colt5_status colt5_context_set_profiling(colt5_context *ctx, int on);
 
 /** One kernel's share of the profile. */
 typedef struct colt5_profile_row {
-    const char *kernel;   /* its name in the sources, "copy" or "clear"; never freed */
+    const char *kernel;   /* its name in the sources, or "copy", "cblas", "clblast"; never freed */
     uint64_t calls;       /* launches */
     uint64_t nanoseconds; /* device time of all of them */
 } colt5_profile_row;
@@ -177,6 +177,23 @@ typedef struct colt5_profile_row {
 COLT5_API
 colt5_status colt5_context_profile(colt5_context *ctx, colt5_profile_row *rows, size_t capacity,
                                    size_t *count);
+
+/** One command on the device; times are nanoseconds of the device's clock. */
+typedef struct colt5_profile_span {
+    const char *kernel;          /* as in colt5_profile_row */
+    uint64_t queued, start, end; /* when it was enqueued, began and ended */
+    uint64_t call;               /* from 1; the commands of one call of an op share it */
+    uint64_t flop, bytes;        /* work of that call as colt5_statistics counts it, with the first
+                                    of its commands; 0 with the others */
+} colt5_profile_span;
+
+/**
+ * Waits for the queue and gives the commands in the order they ran, at most capacity of them:
+ * the first 65536 since profiling was set. *count is how many there are.
+ */
+COLT5_API
+colt5_status colt5_context_timeline(colt5_context *ctx, colt5_profile_span *spans, size_t capacity,
+                                    size_t *count);
 
 #ifdef __cplusplus
 }

@@ -13,6 +13,7 @@
     #include "gemm/backend.h"
     #include "runtime/context.h"
     #include "runtime/launch.h"
+    #include "runtime/profile.h"
 
 /* What the native kernel gets. */
 struct call {
@@ -79,7 +80,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *p)
     call.c = map(ctx, p->c, p->M, p->N, CL_MAP_READ | CL_MAP_WRITE, &error);
     if (error == CL_SUCCESS)
         error = clEnqueueNativeKernel(ctx->queue, multiply, &call, sizeof(call), 0, NULL, NULL, 0,
-                                      NULL, NULL);
+                                      NULL, profile_slot(ctx, "cblas"));
     unmap(ctx, p->a, call.a), unmap(ctx, p->b, call.b), unmap(ctx, p->c, call.c);
     return error == CL_SUCCESS ? COLT5_OK : fail_cl(ctx, p->op, "clEnqueueNativeKernel", error);
 }

@@ -14,6 +14,7 @@
     #include "gemm/backend.h"
     #include "runtime/context.h"
     #include "runtime/launch.h"
+    #include "runtime/profile.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -82,8 +83,8 @@ static colt5_status run(colt5_context *ctx, const struct gemm *p)
         const CLBlastStatusCode code = CLBlastSgemmWithTempBuffer(
             CLBlastLayoutRowMajor, transposed(p->transpose_a), transposed(p->transpose_b), p->M,
             p->N, p->K, gemm_alpha(p), p->a->buffer, p->a->offset, a_ld, p->b->buffer, p->b->offset,
-            b_ld, p->residual ? 1.0f : 0.0f, p->c->buffer, p->c->offset, p->N, &ctx->queue, NULL,
-            copies);
+            b_ld, p->residual ? 1.0f : 0.0f, p->c->buffer, p->c->offset, p->N, &ctx->queue,
+            profile_slot(ctx, "clblast"), copies);
         pthread_mutex_unlock(&lock);
         if (code != CLBlastSuccess)
             status = fail(ctx, COLT5_ERROR_OPENCL, "%s: CLBlastSgemm: status %d", p->op, (int)code);

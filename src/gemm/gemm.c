@@ -191,7 +191,6 @@ colt5_status gemm(colt5_context *ctx, const struct gemm *product)
             COLT5_ERROR_SHAPE, "%s: a product of %zu × %zu × %zu is too large", product->op, M, N,
             K);
     struct gemm call = *product;
-    const colt5_status status = workspace_call(ctx, product->op, run_product, &call, NULL, 0);
-    if (status == COLT5_OK) count_work(ctx, 2 * (uint64_t)M * N * K, bytes_of(product));
-    return status;
+    count_work(ctx, 2 * (uint64_t)M * N * K, bytes_of(product));
+    return workspace_call(ctx, product->op, run_product, &call, NULL, 0);
 }

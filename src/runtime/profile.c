@@ -6,18 +6,20 @@
 
 #include "runtime/context.h"
 
-#define PENDING_MOST 512 /* events not yet read; a driver keeps something for each */
+#define PENDING_MOST  512 /* events not yet read; a driver keeps something for each */
+#define TIMELINE_MOST 65536
 
 struct profile {
     bool on;
     struct {
         cl_event event;
-        const char *name;
+        colt5_profile_span span; /* its times are missing */
     } pending[PENDING_MOST];
     size_t pending_count;
+    uint64_t calls, flop, bytes; /* of ops, and the context's counts, at the last command */
     colt5_profile_row *rows;
     size_t row_count, row_capacity;
-    struct profile_span *spans;
+    colt5_profile_span *spans;
     size_t span_count, span_capacity;
 };
 
@@ -38,33 +40,41 @@ static colt5_profile_row *row_of(struct profile *profile, const char *name)
     return row;
 }
 
-static void add_span(struct profile *profile, struct profile_span span)
+static void add_span(struct profile *profile, const colt5_profile_span *span)
 {
     if (profile->span_count == TIMELINE_MOST) return;
     if (profile->span_count == profile->span_capacity) {
         const size_t capacity = 2 * profile->span_capacity + 256;
-        struct profile_span *grown = host_reallocate(profile->spans, capacity * sizeof(*grown));
+        colt5_profile_span *grown = host_reallocate(profile->spans, capacity * sizeof(*grown));
         if (!grown) return;
         profile->spans = grown;
         profile->span_capacity = capacity;
     }
-    profile->spans[profile->span_count++] = span;
+    profile->spans[profile->span_count++] = *span;
+}
+
+static bool get_time(cl_event event, cl_profiling_info which, uint64_t *time)
+{
+    cl_ulong value = 0;
+    if (clGetEventProfilingInfo(event, which, sizeof(value), &value, NULL) != CL_SUCCESS)
+        return false;
+    *time = value;
+    return true;
 }
 
 /* Accounts an event that has completed; one that failed has no times. */
-static void account(struct profile *profile, const char *name, cl_event event)
+static void account(struct profile *profile, colt5_profile_span *span, cl_event event)
 {
-    cl_ulong start = 0, end = 0;
-    if (clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof(start), &start, NULL) !=
-            CL_SUCCESS ||
-        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof(end), &end, NULL) !=
-            CL_SUCCESS)
+    if (!get_time(event, CL_PROFILING_COMMAND_QUEUED, &span->queued) ||
+        !get_time(event, CL_PROFILING_COMMAND_START, &span->start) ||
+        !get_time(event, CL_PROFILING_COMMAND_END, &span->end))
         return;
-    colt5_profile_row *row = row_of(profile, name);
+    if (span->end < span->start) span->end = span->start;
+    colt5_profile_row *row = row_of(profile, span->kernel);
     if (!row) return;
     row->calls++;
-    row->nanoseconds += end > start ? end - start : 0;
-    add_span(profile, (struct profile_span){name, start, end});
+    row->nanoseconds += span->end - span->start;
+    add_span(profile, span);
 }
 
 /* Waits for the first count events and accounts them; the queue is in-order. */
@@ -74,12 +84,27 @@ static void drain(struct profile *profile, size_t count)
         cl_event event = profile->pending[i].event;
         if (!event) continue; /* could not be enqueued */
         clWaitForEvents(1, &event);
-        account(profile, profile->pending[i].name, event);
+        account(profile, &profile->pending[i].span, event);
         clReleaseEvent(event);
     }
     profile->pending_count -= count;
     memmove(profile->pending, profile->pending + count,
             profile->pending_count * sizeof(profile->pending[0]));
+}
+
+/* An op counts its work before its first command. */
+static colt5_profile_span begin_span(const colt5_context *ctx, struct profile *profile,
+                                     const char *name)
+{
+    const bool reset = ctx->flop < profile->flop || ctx->bytes < profile->bytes;
+    const uint64_t flop = reset ? 0 : profile->flop, bytes = reset ? 0 : profile->bytes;
+    colt5_profile_span span = {
+        .kernel = name, .flop = ctx->flop - flop, .bytes = ctx->bytes - bytes};
+    if (span.flop || span.bytes) profile->calls++;
+    span.call = profile->calls;
+    profile->flop = ctx->flop;
+    profile->bytes = ctx->bytes;
+    return span;
 }
 
 cl_event *profile_slot(colt5_context *ctx, const char *name)
@@ -89,7 +114,7 @@ cl_event *profile_slot(colt5_context *ctx, const char *name)
     /* Half of them: the device still has the other half to work on. */
     if (profile->pending_count == PENDING_MOST) drain(profile, PENDING_MOST / 2);
     const size_t i = profile->pending_count++;
-    profile->pending[i].name = name;
+    profile->pending[i].span = begin_span(ctx, profile, name);
     profile->pending[i].event = NULL;
     return &profile->pending[i].event;
 }
@@ -143,6 +168,8 @@ colt5_status colt5_context_set_profiling(colt5_context *ctx, int on)
     ctx->profile = host_allocate_zeroed(1, sizeof(*ctx->profile));
     REQUIRE(ctx, ctx->profile, COLT5_ERROR_MEMORY, "profiling: no host memory");
     ctx->profile->on = true;
+    ctx->profile->flop = ctx->flop;
+    ctx->profile->bytes = ctx->bytes;
     return COLT5_OK;
 }
 
@@ -179,13 +206,17 @@ colt5_status colt5_context_profile(colt5_context *ctx, colt5_profile_row *rows, 
     return COLT5_OK;
 }
 
-colt5_status profile_timeline(colt5_context *ctx, const struct profile_span **spans, size_t *count)
+colt5_status colt5_context_timeline(colt5_context *ctx, colt5_profile_span *spans, size_t capacity,
+                                    size_t *count)
 {
-    *spans = NULL;
+    REQUIRE(NULL, ctx, COLT5_ERROR_ARGUMENT, "timeline: ctx is NULL");
+    REQUIRE(ctx, count && (spans || capacity == 0), COLT5_ERROR_ARGUMENT,
+            "timeline: count, or room for %zu spans, is missing", capacity);
     *count = 0;
     const colt5_status status = settle(ctx);
-    if (status != COLT5_OK || !ctx->profile) return status;
-    *spans = ctx->profile->spans;
-    *count = ctx->profile->span_count;
+    const struct profile *profile = ctx->profile;
+    if (status != COLT5_OK || !profile) return status;
+    *count = profile->span_count;
+    for (size_t i = 0; i < profile->span_count && i < capacity; i++) spans[i] = profile->spans[i];
     return COLT5_OK;
 }
