@@ -20,9 +20,6 @@
 #ifndef DEPTH
     #define DEPTH 16 // k in a slab: 2·2·16·132 floats are 33 KB
 #endif
-#ifndef BAND
-    #define BAND 8 // tiles along M that share columns of B while these are in the cache
-#endif
 
 #define SIDE      (TILE / ITEM)                 // work-items along an edge of the tile
 #define ITEMS     (SIDE * SIDE)
@@ -33,66 +30,6 @@
 #define ROW_STEP  (ITEMS / K_LANES)
 #define R_LANES   (TILE / 4)                    // work-items along rows, where these are contiguous
 #define LINE_STEP (ITEMS / R_LANES)
-
-// Four elements at once, as they lie in memory (two words for 16-bit types: half the registers); i
-// and the buffer's address are multiples of four elements.
-#if STORAGE == 0
-typedef float4 storage4;
-inline float4 floats_of(float4 x) { return x; }
-inline float4 storage_of(float4 x) { return x; }
-#elif STORAGE == 1
-typedef uint2 storage4;
-inline float4 floats_of(uint2 x) { return vload_half4(0, (const half *)&x); }
-inline uint2 storage_of(float4 x)
-{
-    uint2 bits;
-    vstore_half4_rte(x, 0, (half *)&bits);
-    return bits;
-}
-#else
-typedef uint2 storage4;
-inline float4 floats_of(uint2 x)
-{
-#ifdef __ENDIAN_LITTLE__
-    return as_float4((uint4)(x.x << 16, x.x & 0xFFFF0000u, x.y << 16, x.y & 0xFFFF0000u));
-#else
-    return as_float4(convert_uint4(as_ushort4(x)) << 16);
-#endif
-}
-inline uint2 storage_of(float4 x)
-{
-    return as_uint2((ushort4)(float_to_bf16(x.x), float_to_bf16(x.y), float_to_bf16(x.z),
-                              float_to_bf16(x.w)));
-}
-#endif
-
-#if C_F32
-typedef float4 c_storage4;
-    #define floats_of_c(x)  (x)
-    #define c_storage_of(x) (x)
-#else
-typedef storage4 c_storage4;
-    #define floats_of_c     floats_of
-    #define c_storage_of    storage_of
-#endif
-
-GELU_FUNCTIONS(float4, gelu4, gelu4_slope)
-
-// Sums in registers live only in a body that is inlined.
-#define inlined inline __attribute__((always_inline))
-
-// Elements i … i+3 of a line of an operand, zeros from end on.
-inlined storage4 four(__global const storage *line, uint i, uint end)
-{
-#if VECTOR
-    return i < end ? *(__global const storage4 *)(line + i) : (storage4)(0);
-#else
-    return storage_of((float4)(i < end ? load_storage(line, i) : 0.0f,
-                               i + 1 < end ? load_storage(line, i + 1) : 0.0f,
-                               i + 2 < end ? load_storage(line, i + 2) : 0.0f,
-                               i + 3 < end ? load_storage(line, i + 3) : 0.0f));
-#endif
-}
 
 // An operand whose k is contiguous ([R][K]): start[v] is where the row of vector v begins, end[v]
 // how many of its k exist (0: a row of zeros).
@@ -169,22 +106,6 @@ inlined void multiply(float4 sums[ITEM][QUADS], __local const float *a, __local 
     }
 }
 
-// Columns n … n+3 of a row of C, of N: the residual's row added, stored.
-inlined void finish(__global c_storage *c, __global const c_storage *residual, uint n, uint N,
-                    bool add, bool wide, float4 value)
-{
-    if (wide) {
-        if (add) value += floats_of_c(*(__global const c_storage4 *)(residual + n));
-        *(__global c_storage4 *)(c + n) = c_storage_of(value);
-        return;
-    }
-    const float values[4] = {value.x, value.y, value.z, value.w};
-#pragma unroll
-    for (uint j = 0; j < 4; j++)
-        if (n + j < N)
-            store_c_storage(c, n + j, add ? values[j] + load_c_storage(residual, n + j) : values[j]);
-}
-
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
            IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), const uint M, const uint N,
@@ -195,12 +116,8 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
     __local float slab_b[2][DEPTH * STRIDE] __attribute__((aligned(16)));
     const uint item = get_local_id(0);
 
-    // The tile: BAND tiles of M, then the next columns.
-    const uint tiles_m = (M + TILE - 1) / TILE, tiles_n = (N + TILE - 1) / TILE;
-    const uint id = get_group_id(0), bands = id / (BAND * tiles_n);
-    const uint in_band = id - bands * BAND * tiles_n, height = min(tiles_m - bands * BAND, (uint)BAND);
-    const uint along_n = in_band / height, along_m = bands * BAND + in_band - along_n * height;
-    const uint tile_m = along_m * TILE, tile_n = along_n * TILE;
+    const uint2 place = tile_of_group(get_group_id(0), (M + TILE - 1) / TILE, (N + TILE - 1) / TILE);
+    const uint tile_m = place.x * TILE, tile_n = place.y * TILE;
     const uint k_begin = get_group_id(1) * part, k_end = min(K, k_begin + part);
 
 #if TRANSPOSE_A
@@ -285,10 +202,7 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
             const uint n = tile_n + column + p * SIDE * 4;
             if (to < 0 || n >= N) continue;
             float4 value = alpha * sums[i][p];
-            if (present(bias))
-                value += (float4)(load(bias, n), n + 1 < N ? load(bias, n + 1) : 0.0f,
-                                  n + 2 < N ? load(bias, n + 2) : 0.0f,
-                                  n + 3 < N ? load(bias, n + 3) : 0.0f);
+            if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
             if (gelu_after) value = gelu4(value);
             finish(c_buffer + c_offset + (size_t)to * N,
                    residual_buffer + residual_offset + (size_t)to * N, n, N, add, wide,

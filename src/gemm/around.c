@@ -92,3 +92,24 @@ colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const
              SIZE(product->N), INT((int)parts), INT((int)product->scatter_rows),
              INT((int)product->c_rows), FLOAT(gemm_alpha(product)), INT(product->gelu)));
 }
+
+colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
+                            size_t depth, gemm_launch launch_parts)
+{
+    const size_t M = product->M, N = product->N, K = product->K;
+    if (parts <= 1) return launch_parts(ctx, product, 1, K);
+    const struct stack_mark mark = workspace_mark(ctx);
+    const size_t slabs = (K + depth - 1) / depth, part = (slabs + parts - 1) / parts * depth;
+    parts = (K + part - 1) / part;
+    colt5_tensor sums;
+    colt5_status status = scratch(ctx, COLT5_F32, 3, (size_t[]){parts, M, N}, &sums);
+    struct gemm bare = *product;
+    bare.c = &sums;
+    bare.alpha = 1;
+    bare.bias = bare.row_scale = bare.residual = bare.scatter = NULL;
+    bare.gelu = false;
+    if (status == COLT5_OK) status = launch_parts(ctx, &bare, parts, part);
+    if (status == COLT5_OK) status = gemm_epilogue(ctx, product, &sums, parts);
+    workspace_rewind(ctx, mark);
+    return status;
+}

@@ -29,6 +29,8 @@ struct gemm_backend {
     void (*release)(colt5_context *ctx);
 };
 
+/* NVIDIA's matrix units: f16 and bf16. */
+extern const struct gemm_backend gemm_mma;
 /* Our own kernel, register tiles over local memory: every type, every device. */
 extern const struct gemm_backend gemm_tiled;
 /* The same in its smallest size, when all else fails. */
@@ -43,6 +45,15 @@ extern const struct gemm_backend gemm_cblas;
 /* Runs a product by a backend that only multiplies: gathers before it, finishes after it. */
 colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *backend,
                              const struct gemm *product);
+
+/* Launches `parts` parts of a product, each `part` of K, every one into its own [M][N] of C. */
+typedef colt5_status (*gemm_launch)(colt5_context *ctx, const struct gemm *product, size_t parts,
+                                    size_t part);
+
+/* A product by launch_parts(): in one part as it is, in several their bare sums (of a multiple of
+ * depth each), which are then added in their order and finished. */
+colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
+                            size_t depth, gemm_launch launch_parts);
 
 /* A small product with a known answer, by the kernel that would run this one; *works says whether
  * the answer came. Within a workspace call, but not while it plans. */

@@ -13,7 +13,7 @@
 #include "runtime/launch.h"
 
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
-#define BACKENDS 4          /* at most, in an order */
+#define BACKENDS 5          /* at most, in an order */
 
 enum verdict { UNTRIED, WORKS, FAILED };
 
@@ -26,12 +26,12 @@ struct gemm_state {
 };
 
 /*
- * NVIDIA, and whatever is neither GPU nor CPU: our kernel does what CLBlast does at twice the speed
- * (an H200 is not among the devices it is tuned for), and fuses. Other GPUs: CLBlast has tuned them
- * one by one. CPUs: our panels beat OpenBLAS, whose threads moreover quarrel with those of the
- * OpenCL device; CLBlast is far behind.
+ * NVIDIA, and whatever is neither GPU nor CPU: matrix units where there are some; our tiles do what
+ * CLBlast does at twice the speed (an H200 is not among the devices it is tuned for), and fuse.
+ * Other GPUs: CLBlast has tuned them one by one. CPUs: our panels beat OpenBLAS, whose threads
+ * moreover quarrel with those of the OpenCL device; CLBlast is far behind.
  */
-static const struct gemm_backend *const on_nvidia[] = {&gemm_tiled,
+static const struct gemm_backend *const on_nvidia[] = {&gemm_mma, &gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif

@@ -88,9 +88,10 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     return 2 * number + reads_vectors(product);
 }
 
-static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product, struct tile tile,
-                                 size_t parts, size_t part)
+static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product, size_t parts,
+                                 size_t part)
 {
+    const struct tile tile = tiles[product->tile - 1];
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
@@ -112,34 +113,12 @@ static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product,
                        FLOAT(gemm_alpha(product)), INT(product->gelu)));
 }
 
-/* The parts' bare sums, then all of them added and finished. */
-static colt5_status run_in_parts(colt5_context *ctx, const struct gemm *product, struct tile tile,
-                                 size_t parts)
-{
-    const size_t slabs = (product->K + DEPTH - 1) / DEPTH;
-    const size_t part = (slabs + parts - 1) / parts * DEPTH;
-    const struct stack_mark mark = workspace_mark(ctx);
-    parts = (product->K + part - 1) / part;
-    colt5_tensor sums;
-    colt5_status status =
-        scratch(ctx, COLT5_F32, 3, (size_t[]){parts, product->M, product->N}, &sums);
-    struct gemm bare = *product;
-    bare.c = &sums;
-    bare.alpha = 1;
-    bare.bias = bare.row_scale = bare.residual = bare.scatter = NULL;
-    bare.gelu = false;
-    if (status == COLT5_OK) status = launch_tiles(ctx, &bare, tile, parts, part);
-    if (status == COLT5_OK) status = gemm_epilogue(ctx, product, &sums, parts);
-    workspace_rewind(ctx, mark);
-    return status;
-}
-
 static colt5_status run(colt5_context *ctx, const struct gemm *product)
 {
-    const struct tile tile = tiles[choose_tile(ctx, product)];
-    const size_t parts = choose_parts(ctx, product, tile);
-    return parts > 1 ? run_in_parts(ctx, product, tile, parts)
-                     : launch_tiles(ctx, product, tile, 1, product->K);
+    struct gemm call = *product;
+    call.tile = (unsigned)choose_tile(ctx, product) + 1;
+    return gemm_run_parts(ctx, &call, choose_parts(ctx, product, tiles[call.tile - 1]), DEPTH,
+                          launch_tiles);
 }
 
 /* Only the smallest tiles, for a device that does not take the others whatever it says of itself.

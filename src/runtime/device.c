@@ -64,7 +64,7 @@ static const char *matrix_units(cl_device_id device, const char *name, const cha
     const cl_device_info compute_capability_major = 0x4000;
     if (strstr(extensions, "cl_nv_device_attribute_query")) {
         const cl_uint major = NUMBER(device, compute_capability_major, cl_uint);
-        return major == 9 ? "wgmma" : major >= 7 ? "mma" : "";
+        return major == 9 ? "wgmma" : major >= 8 ? "mma" : "";
     }
     if (starts_with(name, "gfx908") || starts_with(name, "gfx90a") || starts_with(name, "gfx94") ||
         starts_with(name, "gfx95"))

@@ -31,10 +31,13 @@
     X(embedding_backward) \
     X(gather) \
     X(gemm_epilogue) \
+    X(gemm_tiles) \
     X(gradient_norm) \
     X(gumbel) \
     X(mask_rows) \
+    X(mma_gemm) \
     X(norm) \
+    X(nvidia) \
     X(packed_gemm) \
     X(random) \
     X(rotary) \
@@ -95,6 +98,7 @@
     X(LAYER_NORM_BACKWARD, norm, layer_norm_backward) \
     X(LAYER_NORM_FORWARD, norm, layer_norm_forward) \
     X(MASK_ROWS, mask_rows, mask_rows) \
+    X(MMA_GEMM, mma_gemm, mma_gemm) \
     X(PACKED_GEMM, packed_gemm, packed_gemm) \
     X(PACK_PANELS, packed_gemm, pack_panels) \
     X(RANDOM_UNIFORM, random, random_uniform) \
@@ -153,8 +157,11 @@
     X(attention_vectors_backward, attention_lanes) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
+    X(mma_gemm, nvidia) \
+    X(nvidia, gemm_tiles) \
     X(sinkhorn, gumbel) \
-    X(sinkhorn_backward, gumbel)
+    X(sinkhorn_backward, gumbel) \
+    X(tiled_gemm, gemm_tiles)
 /* clang-format on */
 
 enum kernel_file {

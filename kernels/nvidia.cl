@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// Instructions of NVIDIA's GPUs from compute capability 8.0 on, by the names of what they do. The
+// library builds this only for devices that have them (src/gemm/mma.c).
+//
+// A warp is 32 neighbouring work-items, its lanes. A 16-bit matrix of 16 rows and 16 k is four 8×8
+// matrices, spread over the warp: lane l holds of each the k 2(l % 4) and its right neighbour of row
+// l / 4, in the two halves of a uint. Sums, 16 rows and 8 columns, are spread likewise: [0] and [1]
+// are neighbours in row l / 4, [2] and [3] in row l / 4 + 8.
+
+#define shared_address(p) ((uint)(size_t)(p))
+
+// Begins to copy 16 bytes past the registers; of them only `bytes` are read, the rest are zeros. Both
+// addresses are multiples of 16.
+inlined void copy_async(__local void *to, __global const void *from, uint bytes)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"((ulong)from), "r"(bytes)
+                 : "memory");
+}
+
+// Ends a batch of copies; there may be batches without any.
+inlined void end_batch(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until no more than `left` of this work-item's batches are under way.
+#define wait_batches(left) asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory")
+
+// Four 8×8 matrices; lane l says where row l % 8 of matrix l / 8 lies, 16 bytes.
+inlined void load_matrices(uint *x, __local const ushort *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+// The same, each matrix transposed: its lines lie in memory.
+inlined void load_transposed(uint *x, __local const ushort *line)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(shared_address(line))
+                 : "memory");
+}
+
+// sums [16][8] += a [16 rows][16 k] · b [16 k][8 columns], of f16 or of bf16.
+#define MULTIPLY_ADD(name, type)                                                                    \
+    inlined void name(float *sums, const uint *a, const uint *b)                                    \
+    {                                                                                               \
+        asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 "                          \
+            "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                       \
+            : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                            \
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                    \
+    }
+MULTIPLY_ADD(multiply_add_f16, "f16")
+MULTIPLY_ADD(multiply_add_bf16, "bf16")
+
+// All lanes of the warp have come here, and see what the others wrote to local memory before.
+inlined void warp_barrier(void) { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
