@@ -7,6 +7,9 @@
 // l / 4, in the two halves of a uint. Sums, 16 rows and 8 columns, are spread likewise: [0] and [1]
 // are neighbours in row l / 4, [2] and [3] in row l / 4 + 8.
 
+// Registers live only in a body that is inlined.
+#define inlined inline __attribute__((always_inline))
+
 #define shared_address(p) ((uint)(size_t)(p))
 
 // Begins to copy 16 bytes past the registers; of them only `bytes` are read, the rest are zeros. Both

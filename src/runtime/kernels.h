@@ -157,8 +157,8 @@
     X(attention_vectors_backward, attention_lanes) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
+    X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
-    X(nvidia, gemm_tiles) \
     X(sinkhorn, gumbel) \
     X(sinkhorn_backward, gumbel) \
     X(tiled_gemm, gemm_tiles)
