@@ -14,25 +14,42 @@ struct layer_call {
     colt5_tensor x, y;
     colt5_token_counts counts;
     uint64_t seed;
+    /* With the backward: */
+    colt5_tensor dy, dx; /* dx: no buffer in text models */
+    colt5_saved *saved;
+    colt5_gradients *gradients;
 };
 
+/* A step of a training, but for the optimiser. */
 static colt5_status run_layer(colt5_context *ctx, void *what)
 {
     const struct layer_call *c = what;
-    return colt5_layer_forward(ctx, c->layer,
-                               &(colt5_forward){.struct_size = sizeof(colt5_forward),
-                                                .x = &c->x,
-                                                .y = &c->y,
-                                                .seed = c->seed,
-                                                .num_heavy_tokens = c->counts});
+    const colt5_forward forward = {.struct_size = sizeof(forward),
+                                   .x = &c->x,
+                                   .y = &c->y,
+                                   .seed = c->seed,
+                                   .num_heavy_tokens = c->counts,
+                                   .saved = c->saved};
+    colt5_status status = colt5_layer_forward(ctx, c->layer, &forward);
+    if (status != COLT5_OK || !c->saved) return status;
+    status = colt5_gradients_clear(c->gradients);
+    if (status != COLT5_OK) return status;
+    return colt5_layer_backward(ctx, c->layer, &forward,
+                                &(colt5_backward){.struct_size = sizeof(colt5_backward),
+                                                  .dy = &c->dy,
+                                                  .dx = c->dx.buffer ? &c->dx : NULL,
+                                                  .gradients = c->gradients});
 }
 
 /* The same call on the first tokens of the first sample. */
 static struct layer_call shortened(const struct layer_call *c)
 {
     struct layer_call piece = *c;
-    piece.x.dims[0] = piece.y.dims[0] = 1;
-    if (piece.x.dims[1] > SHORT) piece.x.dims[1] = piece.y.dims[1] = SHORT;
+    colt5_tensor *const tensors[] = {&piece.x, &piece.y, &piece.dy, &piece.dx};
+    for (size_t i = 0; i < 4; i++) {
+        tensors[i]->dims[0] = 1;
+        if (tensors[i]->dims[1] > SHORT) tensors[i]->dims[1] = SHORT;
+    }
     return piece;
 }
 
@@ -100,35 +117,88 @@ static int make_ids(struct bench *bench, size_t B, size_t N, colt5_tensor *x)
     return code;
 }
 
-static int make_tensors(struct bench *bench, struct layer_call *call)
+/* The file's values or ids; they say how many sequences and tokens there are. */
+static int load_input(struct bench *bench, const struct layer_call *call, colt5_tensor *x)
 {
-    colt5_context *ctx = bench->session.ctx;
-    const size_t B = bench->batch, D = colt5_layer_config(call->layer)->dim;
-    const size_t N = bench->seq, dims[] = {B, N, output_width(call->layer)};
+    const int code = load_array(bench->session.ctx, bench->input_path, bench->type, x);
+    if (code != EXIT_FINE) return code;
+    if (x->rank != (takes_text(call->layer) ? 2 : 3)) {
+        complain("%s: is no input of a %s", bench->input_path,
+                 colt5_layer_kind_name(colt5_layer_config(call->layer)->kind));
+        return EXIT_BAD_INPUT;
+    }
+    bench->batch = x->dims[0];
+    bench->seq = x->dims[1];
+    return EXIT_FINE;
+}
+
+static int make_input(struct bench *bench, struct layer_call *call)
+{
+    const size_t D = colt5_layer_config(call->layer)->dim;
     if (bench->text && !takes_text(call->layer)) {
         complain("--text is for text models, not for a %s",
                  colt5_layer_kind_name(colt5_layer_config(call->layer)->kind));
         return EXIT_USAGE;
     }
-    const int code = takes_text(call->layer) ? make_ids(bench, B, N, &call->x)
-                                             : make_values(bench, B, N, D, &call->x);
+    if (bench->input_path) return load_input(bench, call, &call->x);
+    return takes_text(call->layer) ? make_ids(bench, bench->batch, bench->seq, &call->x)
+                                   : make_values(bench, bench->batch, bench->seq, D, &call->x);
+}
+
+/* What the backward reads and writes besides. */
+static int make_gradients(struct bench *bench, struct layer_call *call)
+{
+    colt5_context *ctx = bench->session.ctx;
+    const int code =
+        make_values(bench, bench->batch, bench->seq, output_width(call->layer), &call->dy);
     if (code != EXIT_FINE) return code;
-    const colt5_status status = colt5_tensor_create(ctx, bench->type, 3, dims, &call->y);
+    colt5_status status = colt5_saved_create(ctx, &call->saved);
+    if (status == COLT5_OK) status = colt5_gradients_create(ctx, call->layer, &call->gradients);
+    if (status == COLT5_OK && !takes_text(call->layer))
+        status = colt5_tensor_create(ctx, bench->type, 3, call->x.dims, &call->dx);
     return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
+}
+
+static int make_tensors(struct bench *bench, struct layer_call *call)
+{
+    colt5_context *ctx = bench->session.ctx;
+    const int code = make_input(bench, call);
+    if (code != EXIT_FINE) return code;
+    const size_t dims[] = {bench->batch, bench->seq, output_width(call->layer)};
+    const colt5_status status = colt5_tensor_create(ctx, bench->type, 3, dims, &call->y);
+    if (status != COLT5_OK) return complain_status(ctx, status);
+    return bench->backward ? make_gradients(bench, call) : EXIT_FINE;
+}
+
+static uint64_t bytes_of(const colt5_tensor *tensor)
+{
+    return tensor->buffer ? colt5_tensor_count(tensor) * colt5_type_size(tensor->type) : 0;
+}
+
+/* What the call takes besides weights, inputs and scratch. */
+static uint64_t output_bytes(const struct layer_call *call)
+{
+    uint64_t bytes = bytes_of(&call->y) + bytes_of(&call->dx);
+    if (!call->saved) return bytes;
+    for (size_t i = 0; i < colt5_layer_parameter_count(call->layer); i++) {
+        colt5_parameter gradient;
+        if (colt5_gradients_get(call->gradients, i, &gradient) == COLT5_OK)
+            bytes += bytes_of(&gradient.tensor);
+    }
+    return bytes;
 }
 
 static int measure_layer(struct bench *bench, struct layer_call *call, const char *name)
 {
     colt5_context *ctx = bench->session.ctx;
-    const uint64_t outputs = colt5_tensor_count(&call->y) * colt5_type_size(bench->type);
-    struct bench_row row = {.batch = bench->batch, .seq = bench->seq};
-    snprintf(row.name, sizeof(row.name), "%s", name);
+    struct bench_row row = bench_row_of(bench, name);
     show_progress(name, bench->steps_done++, bench->steps);
     struct layer_call warm = call->counts.ff == bench->seq ? shortened(call) : *call;
     colt5_status status = run_layer(ctx, &warm);
     if (status == COLT5_OK) status = colt5_context_finish(ctx);
     if (status != COLT5_OK) return complain_status(ctx, status);
-    const int code = bench_measure(bench, run_layer, call, outputs, &row);
+    const int code = bench_measure(bench, run_layer, call, output_bytes(call), &row);
+    if (call->saved) row.peak_bytes += colt5_saved_bytes(call->saved);
     return code == EXIT_FINE ? bench_add(bench, &row) : code;
 }
 
@@ -153,6 +223,10 @@ int bench_layer(struct bench *bench, const char *path)
     if (code == EXIT_FINE) code = measure_both(bench, &call, path ? path : "block");
     colt5_tensor_free(bench->session.ctx, &call.x);
     colt5_tensor_free(bench->session.ctx, &call.y);
+    colt5_tensor_free(bench->session.ctx, &call.dy);
+    colt5_tensor_free(bench->session.ctx, &call.dx);
+    colt5_saved_destroy(call.saved);
+    colt5_gradients_destroy(call.gradients);
     colt5_layer_destroy(call.layer);
     return code;
 }

@@ -76,16 +76,42 @@ static int measure(struct bench *bench, bench_call call, void *what, double *sec
     return EXIT_FINE;
 }
 
+struct bench_row bench_row_of(const struct bench *bench, const char *name)
+{
+    struct bench_row row = {.type = bench->type,
+                            .math = bench->math,
+                            .batch = bench->batch,
+                            .seq = bench->seq,
+                            .backward = bench->backward};
+    snprintf(row.name, sizeof(row.name), "%s", name);
+    return row;
+}
+
+/* The call once more, in a queue that takes times: the first one there only warms it up. */
+static int trace_call(struct bench *bench, bench_call call, void *what, const struct bench_row *row)
+{
+    colt5_context *ctx = bench->session.ctx;
+    char name[256];
+    double seconds;
+    snprintf(name, sizeof(name), "%s, %s, %zu x %zu%s", row->name, colt5_type_name(row->type),
+             row->batch, row->seq, row->backward ? ", with backward" : "");
+    for (int i = 0; i < 2; i++) {
+        colt5_status status = colt5_context_set_profiling(ctx, 1);
+        if (status == COLT5_OK) status = time_call(ctx, call, what, &seconds);
+        if (status != COLT5_OK) return complain_status(ctx, status);
+    }
+    return trace_take(bench->trace, ctx, name);
+}
+
 int bench_measure(struct bench *bench, bench_call call, void *what, uint64_t outputs,
                   struct bench_row *row)
 {
     double *seconds = calloc(bench->repeat ? bench->repeat : MOST, sizeof(*seconds));
     if (!seconds) return complain_memory();
-    const int code = measure(bench, call, what, seconds, row);
+    int code = measure(bench, call, what, seconds, row);
     free(seconds);
-    row->type = bench->type;
-    row->math = bench->math;
     row->peak_bytes += outputs;
+    if (code == EXIT_FINE && bench->trace) code = trace_call(bench, call, what, row);
     return code;
 }
 

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "run.h"
+#include "trace.h"
 
 int run_failed(const struct run *run, colt5_status status)
 {
@@ -41,11 +42,31 @@ static int open_model(struct run *run)
     return set_counts(&run->set, colt5_layer_config(run->layer)->kind, &run->counts);
 }
 
+static int begin_trace(struct run *run)
+{
+    if (!run->trace_path) return EXIT_FINE;
+    const colt5_status status = colt5_context_set_profiling(run->session.ctx, 1);
+    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+}
+
+static int end_trace(struct run *run)
+{
+    if (!run->trace_path) return EXIT_FINE;
+    struct trace *trace = trace_create();
+    if (!trace) return complain_memory();
+    int code = trace_take(trace, run->session.ctx, run->model);
+    if (code == EXIT_FINE) code = trace_write(trace, run->trace_path);
+    if (code == EXIT_FINE) printf("%s\n", run->trace_path);
+    trace_destroy(trace);
+    return code;
+}
+
 static int run_all(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        open_model,   run_load_input, run_load_routes, run_load_gradient,    forward,
-        run_backward, run_find_valid, run_deliver,     run_deliver_gradients};
+        open_model,     run_load_input, run_load_routes,      run_load_gradient,
+        begin_trace,    forward,        run_backward,         end_trace,
+        run_find_valid, run_deliver,    run_deliver_gradients};
     int result = EXIT_FINE;
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         const int code = steps[i](run);
@@ -98,6 +119,8 @@ int run_command(int count, char **arguments)
          "compares them; exit code 5 when one differs"},
         {"grad-rtol", OPTION_REAL, &run.grad_rtol, "R",
          "the limit of each [by type and the folder's tolerance.json]"},
+        {"profile", OPTION_TEXT, &run.trace_path, "FILE.json",
+         "a trace of the run, for ui.perfetto.dev"},
         {"recompute", OPTION_FLAG, &run.recompute, NULL,
          "keep only the input of each block for the backward"},
         SESSION_OPTIONS(&run.session),

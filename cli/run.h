@@ -13,7 +13,7 @@ struct run {
     colt5_type type;
     colt5_math math;
     double rtol; /* 0: by the type */
-    const char *grad, *grad_output, *expect_grad;
+    const char *grad, *grad_output, *expect_grad, *trace_path;
     double grad_rtol; /* 0: by the type and tolerance.json */
     bool recompute;
 

@@ -65,7 +65,7 @@ kept() {
 json() {
     command -v python3 >/dev/null || return 0
     checks=$((checks + 1))
-    python3 -c "import json; d = json.load(open('$work/out')); assert $1" 2>"$work/err" || {
+    python3 -c "import json; d = json.load(open('$work/out')); assert ($1)" 2>"$work/err" || {
         wrong "JSON: $1"
         tail -n 3 "$work/err"
     }
@@ -233,11 +233,41 @@ kept
 
 # ---- bench ----
 check 0 'tokens/s' "$colt5" bench again --text text.txt --repeat 2 --dense
-check 0 '"block",f32,strict,1,256,0,' "$colt5" bench --seq 256 --repeat 1 --format csv
+check 0 '"block",f32,strict,1,256,0,' "$colt5" bench --seq 256 --repeat 1 --format csv --no-ceilings
 check 0 '' "$colt5" bench "$srcdir/examples/transformer_block.json" "$block" --seq 64 --repeat 2 \
     --format json --dtype f16
 json 'len(d) == 2 and list(d[0]) == ["name", "dtype", "math", "batch", "seq", "backward",
-    "median_ms", "min_ms", "max_ms", "peak_bytes", "launches", "flop", "bytes"]'
+    "median_ms", "min_ms", "max_ms", "peak_bytes", "launches", "flop", "bytes", "copy_share",
+    "product_share"] and 0 < d[0]["product_share"] and d[0]["backward"] is False'
+check 0 't.json' "$colt5" bench --backward --seq 256 --repeat 1 --format json --profile t.json
+json 'all(r["backward"] is True and r["launches"] > 1 and r["bytes"] > 0 for r in d)
+    and {"block", "local_attention", "linear", "topk"} <= {r["name"] for r in d}'
+cp "$work/out" before.json
+cp t.json "$work/out"
+json '(lambda spans, names: len(names) > 10 and names[-1] == "block, f32, 1 x 256, with backward"
+    and {"clear", "coor_descent_gradient"} < {e["name"] for e in spans}
+    and all(e["dur"] >= 0 and e["ts"] >= 0 for e in spans)
+    and all(a["ts"] <= b["ts"] for a, b in zip(spans, spans[1:]) if a["pid"] == b["pid"])
+    and sum(e["args"].get("flop", 0) for e in spans) > 1e9)
+    ([e for e in d["traceEvents"] if e["ph"] == "X"],
+     [e["args"]["name"] for e in d["traceEvents"] if e["name"] == "process_name"])'
+check 0 '^[|] block [|].* yes [|]' "$colt5" bench --backward --seq 256 --repeat 1 --compare before.json
+check 0 '' "$colt5" bench again --backward --text text.txt --repeat 1 --format json \
+    --compare before.json
+json 'd[0]["ratio"] is None and d[0]["seq"] == 3000'
+check 0 ',ratio$' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --format csv \
+    --compare before.json
+check 4 'nowhere.json' "$colt5" bench "$block" --compare nowhere.json
+check 4 't.json' "$colt5" bench "$block" --compare t.json
+check 4 'nowhere.npy' "$colt5" bench "$block" --input nowhere.npy
+check 4 'no input' "$colt5" bench again --input "$block/x.npy"
+check 2 'wants a model' "$colt5" bench --input "$block/x.npy"
+check 2 'no --text' "$colt5" bench "$block" --input "$block/x.npy" --seq 8
+check 4 '/dev/full' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --profile /dev/full
+check 0 't.json' "$colt5" run "$block" --input "$block/x.npy" --profile t.json
+cp t.json "$work/out"
+json 'sum(e["ph"] == "X" for e in d["traceEvents"]) > 20'
+check 4 'nowhere/t.json' "$colt5" run "$block" --input "$block/x.npy" --profile nowhere/t.json
 check 4 'nowhere' "$colt5" bench nowhere
 check 4 'bytes' "$colt5" bench again --text text.txt --seq 5000
 check 4 'standard output' sh -c "'$colt5' devices >/dev/full"

@@ -182,7 +182,7 @@ colt5_status colt5_context_profile(colt5_context *ctx, colt5_profile_row *rows, 
 typedef struct colt5_profile_span {
     const char *kernel;          /* as in colt5_profile_row */
     uint64_t queued, start, end; /* when it was enqueued, began and ended */
-    uint64_t call;               /* from 1; the commands of one call of an op share it */
+    uint64_t call;               /* the commands of one call of an op share it */
     uint64_t flop, bytes;        /* work of that call as colt5_statistics counts it, with the first
                                     of its commands; 0 with the others */
 } colt5_profile_span;
