@@ -481,8 +481,9 @@ START_TEST(what_does_not_fit_is_refused)
     ck_assert_uint_eq(memory.optimizer, 3 * weights);
     ck_assert(memory.saved > 0 && memory.scratch > 0);
     o.batch = 65536;
-    o.seq = 32767;
+    o.seq = 32767; /* 137 GB for the inputs of one block */
     assert_fails(colt5_training_plan(ctx, t.layer, &o, &memory), COLT5_ERROR_MEMORY, "bytes");
+    ck_assert(strstr(colt5_message(ctx), "the device has"));
     end(&t);
 }
 END_TEST

@@ -286,8 +286,8 @@ typedef struct colt5_training_memory {
  * options  [in]  seq, batch, recompute
  *
  * Errors: COLT5_ERROR_CONFIG (not a masked_language_model, or its vocab_size lacks the symbol 257;
- * batch · seq passes 2^31 - 1), COLT5_ERROR_MEMORY (the scratch alone is more than the device has;
- * the text has both numbers).
+ * batch · seq passes 2^31 - 1), COLT5_ERROR_MEMORY (what is saved, or the scratch, is more alone
+ * than the device has: the text has both numbers).
  */
 COLT5_API
 colt5_status colt5_training_plan(colt5_context *ctx, const colt5_layer *layer,

@@ -86,6 +86,18 @@ out:
     return status;
 }
 
+/*
+ * What is kept between forward and backward at the least: the input of each block, and of its
+ * feedforward. To plan sizes that are far too large would take minutes.
+ */
+static uint64_t saved_at_least(const colt5_layer *layer, const colt5_training_options *options)
+{
+    const colt5_config *config = colt5_layer_config(layer);
+    const size_t tensors = config->depth * (options->recompute ? 1 : 2);
+    return (uint64_t)options->batch * options->seq * config->dim * tensors *
+           colt5_type_size(colt5_layer_type(layer));
+}
+
 colt5_status colt5_training_plan(colt5_context *ctx, const colt5_layer *layer,
                                  const colt5_training_options *options,
                                  colt5_training_memory *memory)
@@ -98,6 +110,12 @@ colt5_status colt5_training_plan(colt5_context *ctx, const colt5_layer *layer,
     count_parameters(layer, memory);
     memory->batch = bytes_of(&batch.ids) + bytes_of(&batch.positions) + bytes_of(&batch.targets) +
                     bytes_of(&batch.logits) + bytes_of(&batch.lse);
+    const uint64_t least =
+        memory->weights + memory->optimizer + memory->batch + saved_at_least(layer, options);
+    const uint64_t has = colt5_context_device_info(ctx)->memory;
+    REQUIRE(ctx, least <= has, COLT5_ERROR_MEMORY,
+            "training: takes more than %llu bytes of device memory, the device has %llu",
+            (unsigned long long)least, (unsigned long long)has);
     CHECK(plan_step(ctx, layer, &batch, options->recompute, memory));
     memory->total =
         memory->weights + memory->optimizer + memory->batch + memory->saved + memory->scratch;
