@@ -49,6 +49,7 @@ static int add_span(struct trace *trace, const colt5_profile_span *span, uint64_
         microseconds(span->start, span->end), "pid", trace->processes, "tid", 1, "args", "call",
         (json_int_t)span->call, "waited_us", microseconds(span->queued, span->start));
     json_t *about = json_object_get(event, "args");
+    if (span->part) json_object_set_new(about, "part", json_string(span->part));
     if (span->flop) json_object_set_new(about, "flop", json_integer((json_int_t)span->flop));
     if (span->bytes) json_object_set_new(about, "bytes", json_integer((json_int_t)span->bytes));
     return json_array_append_new(trace->events, event);

@@ -248,7 +248,9 @@ json '(lambda spans, names: len(names) > 10 and names[-1] == "block, f32, 1 x 25
     and {"clear", "coor_descent_gradient"} < {e["name"] for e in spans}
     and all(e["dur"] >= 0 and e["ts"] >= 0 for e in spans)
     and all(a["ts"] <= b["ts"] for a, b in zip(spans, spans[1:]) if a["pid"] == b["pid"])
-    and sum(e["args"].get("flop", 0) for e in spans) > 1e9)
+    and sum(e["args"].get("flop", 0) for e in spans) > 1e9
+    and {"router", "light attention", "heavy attention", "light feedforward", "heavy feedforward"}
+        == {e["args"]["part"] for e in spans if "part" in e["args"]})
     ([e for e in d["traceEvents"] if e["ph"] == "X"],
      [e["args"]["name"] for e in d["traceEvents"] if e["name"] == "process_name"])'
 check 0 '^[|] block [|].* yes [|]' "$colt5" bench --backward --seq 256 --repeat 1 --compare before.json

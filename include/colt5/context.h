@@ -181,6 +181,7 @@ colt5_status colt5_context_profile(colt5_context *ctx, colt5_profile_row *rows, 
 /** One command on the device; times are nanoseconds of the device's clock. */
 typedef struct colt5_profile_span {
     const char *kernel;          /* as in colt5_profile_row */
+    const char *part;            /* of the layer: "light attention", "router" and so on, or NULL */
     uint64_t queued, start, end; /* when it was enqueued, began and ended */
     uint64_t call;               /* the commands of one call of an op share it */
     uint64_t flop, bytes;        /* work of that call as colt5_statistics counts it, with the first

@@ -16,10 +16,12 @@ static colt5_status route(struct pass *pass, const struct attention *layer, cons
                            router_needs_scores(pass, routers[1], N, Kkv)};
     colt5_tensor s[2];
     colt5_status status;
+    profile_part(pass->ctx, "router");
     TRY(router_scores(pass, x, 2, routers, needed, s));
     TRY(router_forward(pass, routers[0], B, N, Kq, &s[0], &saved->q));
     TRY(router_forward(pass, routers[1], B, N, Kkv, &s[1], &saved->kv));
 out:
+    profile_part(pass->ctx, NULL);
     return status;
 }
 

@@ -59,14 +59,18 @@ colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *
     colt5_tensor s;
     colt5_status status;
 
+    profile_part(pass->ctx, "router");
     TRY(router_scores(pass, x, 1, &router, &needed, &s));
     TRY(router_forward(pass, router, B, N, K, &s, &saved->routed));
+    profile_part(pass->ctx, "light feedforward");
     TRY(dense_forward(pass, &layer->light, x, residual, y, &saved->light));
+    profile_part(pass->ctx, "heavy feedforward");
     if (saved->routed.all)
         TRY(dense_forward(pass, &layer->heavy, x, y, y, &saved->heavy));
     else
         TRY(routed_forward(pass, &layer->heavy, x, y, saved));
 out:
+    profile_part(pass->ctx, NULL);
     workspace_rewind(pass->ctx, mark);
     return status;
 }
@@ -107,7 +111,9 @@ colt5_status feed_forward_backward(struct pass *pass, const struct feed_forward 
     colt5_tensor dscores;
     colt5_status status;
 
+    profile_part(pass->ctx, "light feedforward");
     TRY(dense_backward(pass, &layer->light, x, &saved->light, dy, dx));
+    profile_part(pass->ctx, "heavy feedforward");
     if (routed->all)
         TRY(dense_backward(pass, &layer->heavy, x, &saved->heavy, dy, dx));
     else {
@@ -118,6 +124,7 @@ colt5_status feed_forward_backward(struct pass *pass, const struct feed_forward 
         if (routed->learns) TRY(routers_backward(pass, x, 1, &learning, dx));
     }
 out:
+    profile_part(pass->ctx, NULL);
     workspace_rewind(pass->ctx, mark);
     return status;
 }

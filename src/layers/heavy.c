@@ -142,6 +142,7 @@ colt5_status heavy_forward(struct pass *pass, const struct heavy_branch *branch,
     const struct stack_mark mark = workspace_mark(ctx);
     colt5_status status;
 
+    profile_part(ctx, "heavy attention");
     TRY(make_context(pass, heavy, &kv, x, saved));
     /* Routed queries go back in one piece: a chunk of them has no place of its own in y. What is
      * saved is of the whole. */
@@ -155,6 +156,7 @@ colt5_status heavy_forward(struct pass *pass, const struct heavy_branch *branch,
         workspace_rewind(ctx, inner);
     }
 out:
+    profile_part(ctx, NULL);
     workspace_rewind(ctx, mark);
     return status;
 }
@@ -248,6 +250,7 @@ colt5_status heavy_backward(struct pass *pass, const struct heavy_branch *branch
     colt5_tensor dvalues, dq, dkv;
     colt5_status status;
 
+    profile_part(pass->ctx, "heavy attention");
     TRY(SCRATCH(pass, x->type, &dq, q.B, q.M, heavy->H, heavy->E));
     TRY(SCRATCH(pass, x->type, &dkv, kv.B, kv.R, kv.M, heavy->H / kv.R, 2 * heavy->E));
     const struct stack_mark inner = workspace_mark(pass->ctx);
@@ -264,6 +267,7 @@ colt5_status heavy_backward(struct pass *pass, const struct heavy_branch *branch
     TRY(side_backward(pass, heavy, &q, heavy->to_q, x, &dq, dx));
     TRY(side_backward(pass, heavy, &kv, heavy->to_kv, x, &dkv, dx));
 out:
+    profile_part(pass->ctx, NULL);
     workspace_rewind(pass->ctx, mark);
     return status;
 }

@@ -106,6 +106,7 @@ colt5_status local_forward(struct pass *pass, const struct local_attention *loca
     const size_t B = x->dims[0], N = x->dims[1];
     /* What is saved is of the whole. */
     const size_t limit = pass->saving ? B * N : pass->chunk;
+    profile_part(pass->ctx, "light attention");
     for (struct chunk c = {0}; next_chunk(B, N, limit, &c);) {
         const colt5_tensor some_y = chunk_of(y, c);
         const colt5_tensor some_residual = chunk_of(residual ? residual : y, c);
@@ -113,6 +114,7 @@ colt5_status local_forward(struct pass *pass, const struct local_attention *loca
             chunk_forward(pass, local, x, c, residual ? &some_residual : NULL, &some_y, saved);
         if (status != COLT5_OK) return status;
     }
+    profile_part(pass->ctx, NULL);
     return COLT5_OK;
 }
 
@@ -176,6 +178,7 @@ colt5_status local_backward(struct pass *pass, const struct local_attention *loc
     colt5_tensor dqkv;
     colt5_status status;
 
+    profile_part(pass->ctx, "light attention");
     TRY(SCRATCH(pass, x->type, &dqkv, x->dims[0], x->dims[1], 3, H, E));
     TRY(attention_backward(pass, local, saved, dy, &dqkv));
     const colt5_tensor all_dqkv = rows_of(&dqkv, 3 * H * E);
@@ -187,6 +190,7 @@ colt5_status local_backward(struct pass *pass, const struct local_attention *loc
         TRY(project_backward(pass, local, &some_x, &some_dqkv, &some_dx));
     }
 out:
+    profile_part(pass->ctx, NULL);
     workspace_rewind(pass->ctx, mark);
     return status;
 }

@@ -12,6 +12,7 @@
 #include "layers/gradients.h"
 #include "layers/layer.h"
 #include "layers/saved.h"
+#include "runtime/profile.h"
 #include "runtime/status.h"
 #include "runtime/workspace.h"
 

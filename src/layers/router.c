@@ -229,6 +229,7 @@ colt5_status routers_backward(struct pass *pass, const colt5_tensor *x, size_t c
     colt5_score_gradient gradients[2];
     colt5_tensor ds[2];
     colt5_status status = COLT5_OK;
+    profile_part(pass->ctx, "router");
     for (size_t i = 0; i < count; i++) {
         const struct routed *routed = learnings[i].routed;
         const struct parameter *tokens = learnings[i].router->tokens;
@@ -239,6 +240,7 @@ colt5_status routers_backward(struct pass *pass, const colt5_tensor *x, size_t c
     }
     if (count) TRY(colt5_score_backward(pass->ctx, x, count, gradients, &options, dx, 1));
 out:
+    profile_part(pass->ctx, NULL);
     workspace_rewind(pass->ctx, mark);
     return status;
 }

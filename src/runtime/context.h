@@ -32,6 +32,7 @@ struct colt5_context {
     struct program_cache programs;
     struct workspace workspace;
     struct profile *profile; /* NULL: never set */
+    const char *part;        /* of the layer that runs: see profile_part */
 
     bool planning; /* launches are counted, not made (workspace.h) */
     uint64_t launches, flop, bytes;

@@ -99,7 +99,7 @@ static colt5_profile_span begin_span(const colt5_context *ctx, struct profile *p
     const bool reset = ctx->flop < profile->flop || ctx->bytes < profile->bytes;
     const uint64_t flop = reset ? 0 : profile->flop, bytes = reset ? 0 : profile->bytes;
     colt5_profile_span span = {
-        .kernel = name, .flop = ctx->flop - flop, .bytes = ctx->bytes - bytes};
+        .kernel = name, .part = ctx->part, .flop = ctx->flop - flop, .bytes = ctx->bytes - bytes};
     if (span.flop || span.bytes) profile->calls++;
     span.call = profile->calls;
     profile->flop = ctx->flop;
@@ -117,6 +117,11 @@ cl_event *profile_slot(colt5_context *ctx, const char *name)
     profile->pending[i].span = begin_span(ctx, profile, name);
     profile->pending[i].event = NULL;
     return &profile->pending[i].event;
+}
+
+void profile_part(colt5_context *ctx, const char *part)
+{
+    ctx->part = part;
 }
 
 void profile_release(colt5_context *ctx)

@@ -12,6 +12,10 @@
  */
 cl_event *profile_slot(colt5_context *ctx, const char *name);
 
+/* What the commands from now on belong to within a layer, a text that lives as long as the library;
+ * NULL: to none. */
+void profile_part(colt5_context *ctx, const char *part);
+
 void profile_release(colt5_context *ctx);
 
 #endif
