@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Instructions of NVIDIA's GPUs from compute capability 8.0 on, by the names of what they do. The
-// library builds this only for devices that have them (src/gemm/mma.c).
+// library builds this only for devices that have them (src/gemm/mma.c, src/ops/attention_mma.c).
 //
 // A warp is 32 neighbouring work-items, its lanes. A 16-bit matrix of 16 rows and 16 k is four 8×8
 // matrices, spread over the warp: lane l holds of each the k 2(l % 4) and its right neighbour of row
@@ -56,6 +56,25 @@ inlined void load_transposed(uint *x, __local const ushort *line)
     }
 MULTIPLY_ADD(multiply_add_f16, "f16")
 MULTIPLY_ADD(multiply_add_bf16, "bf16")
+
+// Two floats in a uint, the first in its low half.
+#define PACK_PAIR(name, type)                                                                       \
+    inlined uint name(float low, float high)                                                        \
+    {                                                                                               \
+        uint pair;                                                                                  \
+        asm("cvt.rn." type ".f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));                  \
+        return pair;                                                                                \
+    }
+PACK_PAIR(pack_pair_f16, "f16x2")
+PACK_PAIR(pack_pair_bf16, "bf16x2")
+
+// x of the lane whose number differs by these bits.
+inlined float from_lane(float x, uint bits)
+{
+    float other;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(other) : "f"(x), "r"(bits));
+    return other;
+}
 
 // All lanes of the warp have come here, and see what the others wrote to local memory before.
 inlined void warp_barrier(void) { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }

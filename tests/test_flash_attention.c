@@ -249,14 +249,16 @@ static void compare_gradients(struct run *r, struct gradients *g)
     const colt5_flash_attention_gradients d = wanted(r, g);
     const struct reference_flash_attention_gradients want = references(g);
     const double bound = r->type == COLT5_F32 ? 1e-5 : 1e-2;
+    /* Sums over whole rows, with y rounded, whose terms cancel. */
+    const double scores_bound = r->type == COLT5_F32 ? bound : 2e-2;
     ck_assert_ok(colt5_flash_attention_forward(ctx, &inputs, &r->dy.t, &r->dlse.t));
     ck_assert_ok(colt5_flash_attention_backward(ctx, &inputs, &r->dy.t, &r->dlse.t, &g->ddy.t, &d));
     reference_flash_attention_backward(&r->a, g->dy, &want);
     assert_norm(&g->ddq, g->dq, bound);
     assert_norm(&g->ddkv, g->dkv, bound);
     if (d.dnull_kv) assert_norm(&g->ddnull_kv, g->dnull_kv, bound);
-    if (d.dq_scores) assert_norm(&g->ddq_scores, g->dq_scores, bound);
-    if (d.dkv_scores) assert_norm(&g->ddkv_scores, g->dkv_scores, bound);
+    if (d.dq_scores) assert_norm(&g->ddq_scores, g->dq_scores, scores_bound);
+    if (d.dkv_scores) assert_norm(&g->ddkv_scores, g->dkv_scores, scores_bound);
 }
 
 static void check_backward(struct run r)

@@ -109,7 +109,7 @@ typedef struct colt5_saved_route {
                             valid until the next forward */
 } colt5_saved_route;
 
-/** How many of them there are; none after a forward with recompute. */
+/** How many of them there are. */
 COLT5_API
 size_t colt5_saved_route_count(const colt5_saved *saved);
 

@@ -3,6 +3,7 @@
 
 #include <colt5/device.h>
 
+#include "ops/attention_mma.h"
 #include "runtime/check.h"
 
 enum attention_kernels attention_kernels_for(const colt5_context *ctx)
@@ -96,7 +97,8 @@ colt5_status attend_forward(colt5_context *ctx, const struct attention_problem *
     case ATTENTION_VECTORS:
         return forward_vectors(ctx, a, y, lse);
     case ATTENTION_TILES:
-        return forward_tiles(ctx, a, y, lse);
+        return attention_mma_can(ctx, a, y, forward_tiles) ? attention_mma(ctx, a, y, lse)
+                                                           : forward_tiles(ctx, a, y, lse);
     }
     return COLT5_ERROR_INTERNAL;
 }

@@ -8,6 +8,7 @@
 #include <colt5/device.h>
 
 #include "runtime/memory.h"
+#include "runtime/probe.h"
 #include "runtime/program.h"
 #include "runtime/status.h"
 #include "runtime/workspace.h"
@@ -31,6 +32,7 @@ struct colt5_context {
     cl_mem nothing; /* stands for an absent tensor in a launch */
     struct program_cache programs;
     struct workspace workspace;
+    unsigned char probes[PROBES]; /* what came of them (probe.c) */
     struct profile *profile; /* NULL: never set */
     const char *part;        /* of the layer that runs: see profile_part */
 

@@ -14,7 +14,9 @@
     X(attention) \
     X(attention_backward) \
     X(attention_blocks) \
+    X(attention_careful) \
     X(attention_lanes) \
+    X(attention_mma) \
     X(attention_tiles) \
     X(attention_tiles_backward) \
     X(attention_vectors) \
@@ -56,6 +58,7 @@
     X(ADAMW, adamw, adamw) \
     X(ADD, activation, add) \
     X(ATTENTION_ADD_NULL, attention_backward, attention_add_null) \
+    X(ATTENTION_MMA, attention_mma, attention_mma) \
     X(ATTENTION_SUM_HEADS, attention_backward, attention_sum_heads) \
     X(ATTENTION_TERMS, attention_backward, attention_terms) \
     X(ATTENTION_TILES, attention_tiles, attention_tiles) \
@@ -150,7 +153,10 @@
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_backward, attention) \
     X(attention_blocks, attention) \
+    X(attention_careful, attention) \
     X(attention_lanes, attention) \
+    X(attention_mma, attention_careful) \
+    X(attention_mma, nvidia) \
     X(attention_tiles, attention_blocks) \
     X(attention_tiles_backward, attention_blocks) \
     X(attention_vectors, attention_lanes) \

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Ways of doing things that not every device has right: each is tried before its first use. */
+#ifndef COLT5_RUNTIME_PROBE_H
+#define COLT5_RUNTIME_PROBE_H
+
+#include <stdbool.h>
+
+#include <colt5/context.h>
+
+/* Numbers of what is tried; a range for each kind. */
+enum probe { PROBE_ATTENTION_MMA, PROBES = PROBE_ATTENTION_MMA + 12 };
+
+/* Sets *works where the way does what its plain twin does. */
+typedef colt5_status (*probe_test)(colt5_context *ctx, void *call, bool *works);
+
+/*
+ * Whether way `number` may be taken. The first time it is tested, with buffers of its own; what
+ * fails there is said through the log callback, once, and is no failure of the call.
+ * While the context plans, what was not tested yet counts as working.
+ */
+bool probe(colt5_context *ctx, size_t number, const char *what, probe_test test, void *call);
+
+#endif
