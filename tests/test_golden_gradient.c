@@ -269,7 +269,7 @@ END_TEST
 int main(void)
 {
     cases = golden_cases(&case_count);
-    if (tiny() && case_count > 8) case_count = 8;
+    if (tiny() && case_count > 3) case_count = 3;
     Suite *suite = suite_create("golden_gradient");
     TCase *tests = tcase_create("golden_gradient");
     tcase_set_timeout(tests, 60);

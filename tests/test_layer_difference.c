@@ -142,10 +142,11 @@ END_TEST
 
 int main(void)
 {
+    if (tiny()) return 77; /* thousands of forwards, and no kernel that others do not run */
     Suite *suite = suite_create("layer_difference");
     TCase *tests = tcase_create("layer_difference");
     tcase_set_timeout(tests, 120);
-    tcase_add_loop_test(tests, gradients_are_differences, 0, tiny() ? 3 : 4 * ROUND_KINDS);
+    tcase_add_loop_test(tests, gradients_are_differences, 0, 4 * ROUND_KINDS);
     tcase_add_test(tests, logits_of_some_positions);
     suite_add_tcase(suite, tests);
     return run_device_suite(suite);
