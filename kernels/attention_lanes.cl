@@ -9,7 +9,7 @@
 // Rows of a tile: their matrices (ROW_COUNT·ROWS floats) should stay in the first cache, the rows
 // themselves (FLOATS of a kind) in the second. FLOATS is at least 8 rows of the widest head.
 #ifndef ROW_COUNT
-    #define ROW_COUNT 164
+    #define ROW_COUNT 160
 #endif
 #ifndef FLOATS
     #define FLOATS (ROW_COUNT * 64)
@@ -18,6 +18,7 @@
     #define WIDEST 256 // E at most
 #endif
 #define COLUMNS 8 // of a row, summed side by side in registers; width is a multiple of it
+#define WIDTH_OF(E) (((E) + ROWS - 1) / ROWS * ROWS) // of a row of the backward
 
 // Where the device's compiler says that fma is one instruction; mad may be two.
 #if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -26,18 +27,22 @@
     #define multiply_add mad
 #endif
 
+#define LINE __attribute__((aligned(64))) // a cache line: vectors that cross two take twice the time
+
 // A tile of rows: keys and values, or queries and the gradients of their results.
 typedef struct {
-    float first[FLOATS], second[FLOATS];
+    float first[FLOATS] LINE, second[FLOATS] LINE;
     int tokens[ROW_COUNT]; // where each comes from
     int count;
-    float16 odd; // 0 while the second kind is finite
+    bool odd; // the second kind is not finite
 } row_tile;
 
-// Rows that fit in a tile, less room for a null key, so that quads of rows always fit.
+#define ABREAST 8 // rows that are multiplied side by side
+
+// Rows that fit in a tile.
 INLINE int rows_of_a_tile(size_t width)
 {
-    return min(ROW_COUNT, (int)(FLOATS / width)) / 4 * 4 - 4;
+    return min(ROW_COUNT, (int)(FLOATS / width)) / ABREAST * ABREAST;
 }
 
 // 2^x for x <= 0, within 1e-7; 0 below 2^-126, NaN for NaN.
@@ -55,9 +60,16 @@ INLINE float16 power_of_two(float16 x)
     return select(p * as_float16((as_int16(shifted) + 127) << 23), 0.0f, tiny);
 }
 
+// Sixteen floats from anywhere on. (PoCL's vstore16 stores four by four.)
+typedef float16 loose_vector __attribute__((aligned(4)));
+INLINE void store16(float16 x, size_t i, float *p) { *(loose_vector *)(p + LANES * i) = x; }
+
 #if STORAGE == 0
 INLINE float16 load_vector(__global const float *p, size_t i) { return vload16(0, p + i); }
-INLINE void store_vector(__global float *p, size_t i, float16 x) { vstore16(x, 0, p + i); }
+INLINE void store_vector(__global float *p, size_t i, float16 x) 
+{
+    *(__global loose_vector *)(p + i) = x;
+}
 #elif STORAGE == 1
 INLINE float16 load_vector(__global const half *p, size_t i) { return vload_half16(0, p + i); }
 INLINE void store_vector(__global half *p, size_t i, float16 x) { vstore_half16_rte(x, 0, p + i); }
@@ -101,7 +113,7 @@ INLINE void stage_lanes(float *lanes, __global const storage *from, size_t start
                 block[i] = there[row] ? load_vector(from, start + row * step + e) : (float16)(0.0f);
             }
             transpose(block);
-            EACH(i, 16) vstore16(block[i] * vload16(v, factor), 2 * (e + i) + v, lanes);
+            EACH(i, 16) store16(block[i] * vload16(v, factor), 2 * (e + i) + v, lanes);
         }
     for (int row = 0; row < ROWS; row++)
         for (size_t e = whole; e < E; e++)
@@ -133,43 +145,46 @@ INLINE void store_lanes(const float *lanes, __global storage *to, size_t start, 
 
 INLINE void clear_lanes(float *lanes, size_t width)
 {
-    for (size_t e = 0; e < 2 * width; e++) vstore16((float16)(0.0f), e, lanes);
+    for (size_t e = 0; e < 2 * width; e++) store16(0.0f, e, lanes);
 }
 
-// A row times a factor; the columns E … width - 1 are 0. odd stays 0 while everything is finite.
+#define SIZE_BITS 0x7FFFFFFF // of a float: as integers, larger numbers are larger, NaN the largest
+#define ODD_BITS  0x7F800000 // infinity
+
+// A row times a factor; the columns E … width - 1 are 0. most: the bits of the largest numbers.
 INLINE void stage_row(float *row, __global const storage *from, size_t start, size_t E, size_t width,
-                      float factor, float16 *odd)
+                      float factor, int16 *most)
 {
     size_t e = 0;
     for (; e + 16 <= E; e += 16) {
         const float16 x = load_vector(from, start + e) * factor;
-        vstore16(x, 0, row + e);
-        *odd = multiply_add(x, 0.0f, *odd);
+        store16(x, 0, row + e);
+        *most = max(*most, as_int16(x) & SIZE_BITS);
     }
     for (; e < width; e++) {
         row[e] = e < E ? load_storage(from, start + e) * factor : 0.0f;
-        *odd += row[e] * 0.0f;
+        *most = max(*most, (int16)(as_int(row[e]) & SIZE_BITS));
     }
 }
 
-// matrix = rows · lanes, four rows at a time; zeros fill the last four.
+// matrix = rows · lanes, so many rows at a time; zeros fill the last ones.
 INLINE void multiply_rows(float16 *matrix, float *rows, int count, const float *lanes, size_t E,
                           size_t width)
 {
-    const size_t used = count * width, filled = (count + 3) / 4 * 4 * width;
+    const size_t used = count * width, filled = (count + ABREAST - 1) / ABREAST * ABREAST * width;
     for (size_t n = used; n < filled; n++) rows[n] = 0.0f;
-    for (int j = 0; j < count; j += 4) {
+    for (int j = 0; j < count; j += ABREAST) {
         const float *row = rows + j * width;
-        float16 s[8];
-        EACH(i, 8) s[i] = 0.0f;
+        float16 s[2 * ABREAST];
+        EACH(i, 2 * ABREAST) s[i] = 0.0f;
         for (size_t e = 0; e < E; e++) {
             const float16 a = vload16(2 * e, lanes), b = vload16(2 * e + 1, lanes);
-            EACH(i, 4) {
+            EACH(i, ABREAST) {
                 s[2 * i] = multiply_add(a, row[i * width + e], s[2 * i]);
                 s[2 * i + 1] = multiply_add(b, row[i * width + e], s[2 * i + 1]);
             }
         }
-        EACH(i, 8) matrix[2 * j + i] = s[i];
+        EACH(i, 2 * ABREAST) matrix[2 * j + i] = s[i];
     }
 }
 
@@ -190,7 +205,7 @@ INLINE void add_rows(float *lanes, const float16 *factor, const float16 *matrix,
                 sum[2 * c + 1] = select(multiply_add(b, row[c], sum[2 * c + 1]), sum[2 * c + 1], skip_b);
             }
         }
-        EACH(c, 2 * COLUMNS) vstore16(sum[c], 2 * e + c, lanes);
+        EACH(c, 2 * COLUMNS) store16(sum[c], 2 * e + c, lanes);
     }
 }
 
@@ -199,20 +214,20 @@ INLINE void stage_keys(row_tile *tile, __global const storage *kv, __global cons
                        __global const uchar *mask, __global const float *scores, int multiply,
                        rows_of_head rows, size_t H, size_t E, size_t width, int from, int to)
 {
+    int16 most = 0, unused = 0;
     tile->count = 0;
-    tile->odd = 0.0f;
     for (int j = from; j <= to; j++) {
         const bool null = j == NULL_KEY; // never where LOCAL is 1: its tokens are not below 0
         const size_t row = j - rows.first, at = tile->count * width;
         if (!null && mask && !mask[rows.mask + row]) continue;
         const float factor = scores && !null ? scores[rows.mask + row] : 1.0f;
         __global const storage *source = null ? null_kv : kv;
-        float16 unused = 0.0f;
         stage_row(tile->first + at, source, null ? rows.head * E : rows.key + row * rows.key_step, E,
                   width, multiply ? factor : 1.0f, &unused);
         stage_row(tile->second + at, source,
                   null ? (H + rows.head) * E : rows.value + row * rows.key_step, E, width, factor,
-                  &tile->odd);
+                  &most);
         tile->tokens[tile->count++] = j;
     }
+    tile->odd = any(most >= ODD_BITS);
 }

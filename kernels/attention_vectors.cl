@@ -7,8 +7,8 @@
 // and a key.
 
 typedef struct {
-    float queries[WIDEST * ROWS]; // times log2(e)/√E
-    float out[WIDEST * ROWS];     // not yet divided by sum
+    float queries[WIDEST * ROWS] LINE; // times log2(e)/√E
+    float out[WIDEST * ROWS] LINE;     // not yet divided by sum
     float16 best[2], sum[2];      // of the scores so far, of the weights so far
     int16 low[2], high[2];        // the tokens each query sees
     int there[ROWS];
@@ -77,7 +77,7 @@ INLINE void take_keys(row_tile *tile, query_tile *queries, float16 *weights, siz
     multiply_rows(weights, tile->first, tile->count, queries->queries, E, width);
     const bool all_seen = hide_keys(weights, tile, queries);
     weigh(weights, tile->count, queries, factor);
-    if (all_seen || all(tile->odd == 0.0f))
+    if (all_seen || !tile->odd)
         add_rows(queries->out, factor, weights, tile->second, tile->count, width, 0);
     else
         add_rows(queries->out, factor, weights, tile->second, tile->count, width, -1);
@@ -88,7 +88,7 @@ INLINE void store_queries(const query_tile *tile, __global storage *y, __global 
 {
     const size_t first = (size_t)(token - rows.begin);
     float inverse[ROWS];
-    EACH(v, 2) vstore16(select(1.0f / tile->sum[v], 0.0f, tile->sum[v] == 0.0f), v, inverse);
+    EACH(v, 2) store16(select(1.0f / tile->sum[v], 0.0f, tile->sum[v] == 0.0f), v, inverse);
     store_lanes(tile->out, y, rows.out + first * rows.out_step, rows.out_step, E, tile->there, inverse);
     for (int lane = 0; lse && lane < ROWS; lane++)
         if (tile->there[lane])
@@ -101,7 +101,7 @@ __kernel void attention_vectors(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(
                                 ATTENTION_SIZES)
 {
     const size_t h = get_group_id(1), b = get_group_id(2);
-    const size_t width = (E + COLUMNS - 1) / COLUMNS * COLUMNS;
+    const size_t width = (E + LANES - 1) / LANES * LANES;
     rows_of_head rows;
     ATTENTION_ROWS(&rows, b, h);
     const int token = (rows.begin / ROWS + (int)get_group_id(0)) * ROWS, step = rows_of_a_tile(width);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/attention.h"
 
+#include <colt5/device.h>
+
 #include "runtime/check.h"
 #include "runtime/workspace.h"
 
@@ -12,6 +14,7 @@ struct parts {
     colt5_tensor dnull;      /* [tiles of queries][2][H][E] */
 };
 
+/* tiles: at most so many of a sample's queries. */
 static colt5_status take_parts(colt5_context *ctx, const struct attention_backward *call,
                                size_t tiles, struct parts *parts)
 {
@@ -28,55 +31,19 @@ out:
     return status;
 }
 
-/* What the kernels of a backward are built and run with. */
-struct plan {
-    enum kernel dq, dkv;
-    const struct define *defines;
-    size_t query_tiles, key_tiles, group;
-    size_t most_query_tiles; /* whatever the work-groups of the kernels allow: for scratch */
-};
-
-static colt5_status run_terms(colt5_context *ctx, const struct attention_backward *call,
-                              const struct parts *parts)
+static bool wants_queries(const struct attention_backward *call)
 {
-    const struct attention_problem *a = call->problem;
-    const colt5_tensor *const rows[] = {call->y, call->dy};
-    const size_t width = attention_width(a, rows, 2);
-    return launch(
-        ctx, KERNEL_ATTENTION_TERMS,
-        DEFINES(STORAGE(call->y->type), DEFINE("LOCAL", a->local), DEFINE("WIDTH", width)),
-        GRID(a->Q, a->H, a->B),
-        ARGS(TENSOR(call->y), TENSOR(call->dy), TENSOR(call->lse), TENSOR(a->mask),
-             TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), ATTENTION_SIZES(a)));
+    return call->dq || call->dq_scores || call->dnull_kv;
 }
 
-static colt5_status run_dq(colt5_context *ctx, const struct attention_backward *call,
-                           const struct parts *parts, const struct plan *plan)
+static bool wants_keys(const struct attention_backward *call)
 {
-    const struct attention_problem *a = call->problem;
-    if (!call->dq && !call->dq_scores && !call->dnull_kv) return COLT5_OK;
-    return launch(ctx, plan->dq, plan->defines, GROUPS(plan->query_tiles, a->H, a->B, plan->group),
-                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->null_kv), TENSOR(a->mask),
-                       TENSOR(a->q_scores), TENSOR(a->kv_scores), INT(a->multiply_keys),
-                       TENSOR(call->dy), TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q),
-                       TENSOR(call->dq), TENSOR(call->dq_scores ? &parts->dq_scores : NULL),
-                       TENSOR(call->dnull_kv ? &parts->dnull : NULL), ATTENTION_SIZES(a)));
+    return call->dkv || call->dkv_scores;
 }
 
-static colt5_status run_dkv(colt5_context *ctx, const struct attention_backward *call,
-                            const struct parts *parts, const struct plan *plan)
-{
-    const struct attention_problem *a = call->problem;
-    if (!call->dkv && !call->dkv_scores) return COLT5_OK;
-    return launch(ctx, plan->dkv, plan->defines, GROUPS(plan->key_tiles, a->H, a->B, plan->group),
-                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->mask), TENSOR(a->q_scores),
-                       TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(call->dy),
-                       TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), TENSOR(call->dkv),
-                       TENSOR(call->dkv_scores ? &parts->dkv_scores : NULL), ATTENTION_SIZES(a)));
-}
-
+/* The last: what the heads, and the tiles of queries, have summed each for itself. */
 static colt5_status run_sums(colt5_context *ctx, const struct attention_backward *call,
-                             const struct parts *parts, const struct plan *plan)
+                             const struct parts *parts, size_t query_tiles)
 {
     const struct attention_problem *a = call->problem;
     colt5_status status = COLT5_OK;
@@ -91,46 +58,80 @@ static colt5_status run_sums(colt5_context *ctx, const struct attention_backward
     if (call->dnull_kv)
         TRY(launch(ctx, KERNEL_ATTENTION_ADD_NULL, DEFINES(STORAGE(call->dnull_kv->type)),
                    GRID(2 * a->H * a->E, 1, 1),
-                   ARGS(TENSOR(&parts->dnull), TENSOR(call->dnull_kv),
-                        SIZE(a->B * plan->query_tiles), SIZE(2 * a->H * a->E))));
+                   ARGS(TENSOR(&parts->dnull), TENSOR(call->dnull_kv), SIZE(a->B * query_tiles),
+                        SIZE(2 * a->H * a->E))));
 out:
     return status;
 }
 
-static colt5_status run_planned(colt5_context *ctx, const struct attention_backward *call,
-                                const struct plan *plan)
+/* ---- CPUs ---- */
+
+#define LANE_ROWS ((size_t)ATTENTION_LANE_ROWS)
+
+/* How the keys are dealt out, in tiles of LANE_ROWS. */
+struct chunks {
+    size_t tiles, count; /* tiles of a chunk; chunks */
+};
+
+/* So many chunks that all cores have work. A chunk of LOCAL repeats the products around it: it
+ * should be long beside the window. */
+static struct chunks chunks_for(const colt5_context *ctx, const struct attention_problem *a)
 {
+    const size_t cores = colt5_context_device_info(ctx)->compute_units, heads = a->B * a->H;
+    const size_t all = (a->M + LANE_ROWS - 1) / LANE_ROWS;
+    if (heads == 0 || (a->local && all == 0)) return (struct chunks){1, 0};
+    if (!a->local) {
+        const size_t wanted = heads < 4 * cores ? 4 * cores / heads : 1;
+        const size_t tiles = wanted < all ? (all + wanted - 1) / wanted : 1;
+        return (struct chunks){tiles, all > tiles ? (all + tiles - 1) / tiles : 1};
+    }
+    size_t tiles = 8;
+    while (tiles * LANE_ROWS < 4 * a->window) tiles *= 2;
+    while (tiles > 2 && all / tiles * heads < 4 * cores) tiles /= 2;
+    const size_t rows = tiles * LANE_ROWS;
+    return (struct chunks){tiles, (a->first_key + a->M - 1) / rows - a->first_key / rows + 1};
+}
+
+/* What a query brings along: kernels/attention_backward.cl. */
+#define TERMS_ARGUMENTS(a, call, parts)                                                            \
+    TENSOR((call)->y), TENSOR((call)->dy), TENSOR((call)->lse), TENSOR((a)->mask),                 \
+        TENSOR(&(parts)->terms), SIZE((a)->B *(a)->H *(a)->Q), ATTENTION_SIZES(a)
+
+static colt5_status run_vectors(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
     const struct stack_mark mark = workspace_mark(ctx);
+    const struct define *defines = DEFINES(STORAGE(a->q->type), DEFINE("LOCAL", a->local));
+    const size_t query_tiles = (a->Q + LANE_ROWS - 1) / LANE_ROWS;
+    const size_t width = (a->E + LANE_ROWS - 1) / LANE_ROWS * LANE_ROWS;
+    const struct chunks chunks = chunks_for(ctx, a);
+    const size_t planes = a->local ? 1 : chunks.count, plane = a->B * a->H * a->Q;
     struct parts parts;
+    colt5_tensor sums;
     colt5_status status;
-    TRY(take_parts(ctx, call, plan->most_query_tiles, &parts));
-    /* Rows of a piece whose queries are elsewhere, and keys without queries. */
-    if (call->problem->local && call->problem->Q < call->problem->M)
-        TRY(clear_tensor(ctx, call->dq));
-    TRY(run_terms(ctx, call, &parts));
-    TRY(run_dq(ctx, call, &parts, plan));
-    TRY(run_dkv(ctx, call, &parts, plan));
-    TRY(run_sums(ctx, call, &parts, plan));
+    TRY(take_parts(ctx, call, query_tiles, &parts));
+    TRY(scratch(ctx, COLT5_F32, 5, (size_t[]){planes, a->B, a->H, a->Q, width}, &sums));
+    TRY(launch(ctx, KERNEL_ATTENTION_VECTORS_TERMS, defines, GROUPS(query_tiles, a->B, 1, 1),
+               ARGS(TERMS_ARGUMENTS(a, call, &parts))));
+    TRY(launch(ctx, KERNEL_ATTENTION_VECTORS_BACKWARD, defines, GROUPS(chunks.count, a->H, a->B, 1),
+               ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->mask), TENSOR(a->q_scores),
+                    TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(call->dy),
+                    TENSOR(&parts.terms), SIZE(plane), INT((int)chunks.tiles),
+                    TENSOR(wants_queries(call) ? &sums : NULL), TENSOR(call->dq), TENSOR(call->dkv),
+                    TENSOR(call->dkv_scores ? &parts.dkv_scores : NULL), ATTENTION_SIZES(a))));
+    if (!a->local && wants_queries(call))
+        TRY(launch(ctx, KERNEL_ATTENTION_VECTORS_DQ, defines, GROUPS(query_tiles, a->H, a->B, 1),
+                   ARGS(TENSOR(a->q), TENSOR(a->null_kv), TENSOR(a->q_scores), TENSOR(call->dy),
+                        TENSOR(&parts.terms), SIZE(plane), TENSOR(&sums), INT((int)planes),
+                        TENSOR(call->dq), TENSOR(call->dq_scores ? &parts.dq_scores : NULL),
+                        TENSOR(call->dnull_kv ? &parts.dnull : NULL), ATTENTION_SIZES(a))));
+    TRY(run_sums(ctx, call, &parts, query_tiles));
 out:
     workspace_rewind(ctx, mark);
     return status;
 }
 
-static colt5_status run_vectors(colt5_context *ctx, const struct attention_backward *call)
-{
-    const struct attention_problem *a = call->problem;
-    const size_t rows = ATTENTION_LANE_ROWS;
-    const struct plan plan = {
-        .dq = KERNEL_ATTENTION_VECTORS_DQ,
-        .dkv = KERNEL_ATTENTION_VECTORS_DKV,
-        .defines = DEFINES(STORAGE(a->q->type), DEFINE("LOCAL", a->local)),
-        .query_tiles = attention_query_tiles(a, rows),
-        .key_tiles = (a->M + rows - 1) / rows,
-        .group = 1,
-        .most_query_tiles = attention_query_tiles(a, rows),
-    };
-    return run_planned(ctx, call, &plan);
-}
+/* ---- GPUs ---- */
 
 /* The larger of the two kernels' local memory. */
 static size_t tile_bytes(struct attention_tile tile)
@@ -148,25 +149,78 @@ static struct attention_tile tile_for(size_t E)
                          : (struct attention_tile){head, 8, 1, 1};
 }
 
+/* What the two kernels are built and run with. */
+struct plan {
+    const struct define *defines;
+    size_t query_tiles, key_tiles, group;
+};
+
+static colt5_status run_terms(colt5_context *ctx, const struct attention_backward *call,
+                              const struct parts *parts)
+{
+    const struct attention_problem *a = call->problem;
+    const colt5_tensor *const rows[] = {call->y, call->dy};
+    const size_t width = attention_width(a, rows, 2);
+    return launch(
+        ctx, KERNEL_ATTENTION_TERMS,
+        DEFINES(STORAGE(call->y->type), DEFINE("LOCAL", a->local), DEFINE("WIDTH", width)),
+        GRID(a->Q, a->H, a->B), ARGS(TERMS_ARGUMENTS(a, call, parts)));
+}
+
+static colt5_status run_dq(colt5_context *ctx, const struct attention_backward *call,
+                           const struct parts *parts, const struct plan *plan)
+{
+    const struct attention_problem *a = call->problem;
+    if (!wants_queries(call)) return COLT5_OK;
+    return launch(ctx, KERNEL_ATTENTION_TILES_DQ, plan->defines,
+                  GROUPS(plan->query_tiles, a->H, a->B, plan->group),
+                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->null_kv), TENSOR(a->mask),
+                       TENSOR(a->q_scores), TENSOR(a->kv_scores), INT(a->multiply_keys),
+                       TENSOR(call->dy), TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q),
+                       TENSOR(call->dq), TENSOR(call->dq_scores ? &parts->dq_scores : NULL),
+                       TENSOR(call->dnull_kv ? &parts->dnull : NULL), ATTENTION_SIZES(a)));
+}
+
+static colt5_status run_dkv(colt5_context *ctx, const struct attention_backward *call,
+                            const struct parts *parts, const struct plan *plan)
+{
+    const struct attention_problem *a = call->problem;
+    if (!wants_keys(call)) return COLT5_OK;
+    return launch(ctx, KERNEL_ATTENTION_TILES_DKV, plan->defines,
+                  GROUPS(plan->key_tiles, a->H, a->B, plan->group),
+                  ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->mask), TENSOR(a->q_scores),
+                       TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(call->dy),
+                       TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), TENSOR(call->dkv),
+                       TENSOR(call->dkv_scores ? &parts->dkv_scores : NULL), ATTENTION_SIZES(a)));
+}
+
 static colt5_status run_tiles(colt5_context *ctx, const struct attention_backward *call)
 {
     const struct attention_problem *a = call->problem;
+    const struct stack_mark mark = workspace_mark(ctx);
     const colt5_tensor *const others[] = {call->dy, call->dq, call->dkv};
     const size_t width = attention_width(a, others, 3);
     struct attention_tile tile = tile_for(a->E);
-    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DQ, a, width, tile_bytes, &tile));
-    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DKV, a, width, tile_bytes, &tile));
-    const size_t rows = tile.ty * tile.ry;
+    struct parts parts;
+    colt5_status status;
+    TRY(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DQ, a, width, tile_bytes, &tile));
+    TRY(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DKV, a, width, tile_bytes, &tile));
+    const size_t rows = tile.ty * tile.ry, least = ATTENTION_LEAST_TY * tile.ry;
     const struct plan plan = {
-        .dq = KERNEL_ATTENTION_TILES_DQ,
-        .dkv = KERNEL_ATTENTION_TILES_DKV,
         .defines = ATTENTION_TILE_DEFINES(a, tile, width),
         .query_tiles = attention_query_tiles(a, rows),
         .key_tiles = (a->M + rows - 1) / rows,
         .group = ATTENTION_TX * tile.ty,
-        .most_query_tiles = attention_query_tiles(a, ATTENTION_LEAST_TY * tile.ry),
     };
-    return run_planned(ctx, call, &plan);
+    /* The tile is not yet known while the context plans. */
+    TRY(take_parts(ctx, call, attention_query_tiles(a, least), &parts));
+    TRY(run_terms(ctx, call, &parts));
+    TRY(run_dq(ctx, call, &parts, &plan));
+    TRY(run_dkv(ctx, call, &parts, &plan));
+    TRY(run_sums(ctx, call, &parts, plan.query_tiles));
+out:
+    workspace_rewind(ctx, mark);
+    return status;
 }
 
 static colt5_status run(colt5_context *ctx, void *data)
@@ -175,9 +229,14 @@ static colt5_status run(colt5_context *ctx, void *data)
     const struct attention_problem *a = call->problem;
     const uint64_t row = a->H * a->E * colt5_type_size(a->q->type);
     if (a->Q == 0) call->dnull_kv = NULL;
+    /* Rows of a piece whose queries are elsewhere. */
+    if (a->local && a->Q < a->M) CHECK(clear_tensor(ctx, call->dq));
+    if (attention_kernels_for(ctx) == ATTENTION_VECTORS) {
+        count_work(ctx, 10 * a->B * a->H * a->E * a->pairs, a->B * row * (4 * a->Q + 4 * a->M));
+        return run_vectors(ctx, call);
+    }
     count_work(ctx, 14 * a->B * a->H * a->E * a->pairs, a->B * row * (6 * a->Q + 6 * a->M));
-    return attention_kernels_for(ctx) == ATTENTION_VECTORS ? run_vectors(ctx, call)
-                                                           : run_tiles(ctx, call);
+    return run_tiles(ctx, call);
 }
 
 colt5_status attend_backward(colt5_context *ctx, struct attention_backward *backward)

@@ -21,6 +21,7 @@
     X(attention_tiles_backward) \
     X(attention_vectors) \
     X(attention_vectors_backward) \
+    X(attention_vectors_queries) \
     X(clear) \
     X(columns) \
     X(coor_descent) \
@@ -65,8 +66,9 @@
     X(ATTENTION_TILES_DKV, attention_tiles_backward, attention_tiles_dkv) \
     X(ATTENTION_TILES_DQ, attention_tiles_backward, attention_tiles_dq) \
     X(ATTENTION_VECTORS, attention_vectors, attention_vectors) \
-    X(ATTENTION_VECTORS_DKV, attention_vectors_backward, attention_vectors_dkv) \
-    X(ATTENTION_VECTORS_DQ, attention_vectors_backward, attention_vectors_dq) \
+    X(ATTENTION_VECTORS_BACKWARD, attention_vectors_backward, attention_vectors_backward) \
+    X(ATTENTION_VECTORS_DQ, attention_vectors_queries, attention_vectors_dq) \
+    X(ATTENTION_VECTORS_TERMS, attention_vectors_queries, attention_vectors_terms) \
     X(BLOCK_INDEX, route, block_index) \
     X(BLOCK_ROWS, route, block_rows) \
     X(BLOCK_ROWS_BACKWARD, route, block_rows_backward) \
@@ -161,6 +163,7 @@
     X(attention_tiles_backward, attention_blocks) \
     X(attention_vectors, attention_lanes) \
     X(attention_vectors_backward, attention_lanes) \
+    X(attention_vectors_queries, attention_lanes) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
     X(mma_gemm, gemm_tiles) \
