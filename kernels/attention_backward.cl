@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What comes before and after the backward of attention, on every device.
+// What comes before and after the backward of attention. (CPUs have terms of their own:
+// attention_vectors_queries.cl.)
 //
 // attention_terms: what a query brings along: terms [2][B][H][Q] floats, minus its lse times log2(e),
 // and -Σ dy·y, which is -Σ of weight · (dy·value) over its keys. A query that asks for nothing (dy
