@@ -10,11 +10,15 @@
 // log S grows by (m + a)/e, and a falls out. An error of a is divided by e, so a is kept in two
 // floats, high and low; s + high is exact where it matters, near 0.
 //
-// Forward, one launch:  coor_descent_row: a work-group a row, values in registers for all T.
+// Forward, one launch:  coor_descent_row: a work-group a row, values in registers for all T; what is
+//     beyond GROUP · VALUES is read again in each.
 // Forward, T+1 launches: _begin, _step T-1 times, _end: work-groups (rows, chunks), each summing
 //     all partials of the launch before for itself, in the same order. The scores' memory holds
 //     the row meanwhile, masked tokens as -infinity.
 
+#ifndef GROUP
+    #define GROUP 64 // work-items of coor_descent_row, so that the compiler leaves registers for all
+#endif
 #ifndef VALUES
     #define VALUES 8 // of a row in each work-item's registers
 #endif
@@ -79,13 +83,7 @@ inline void save(__global float *state, size_t step, float2 a, float2 sums, floa
     vstore4((float4)(a.x, a.y, sums.y > 0.0f ? sums.y / sums.x : 0.0f, e), step, state);
 }
 
-// One token's term (or score), and 1 where it is at its ceiling.
-inline float2 term(float s, float2 base, float scale)
-{
-    const float x = (s + base.x) + base.y;
-    return x > 0.0f ? (float2)(1.0f, 1.0f) : (float2)(exp2(x * scale), 0.0f);
-}
-
+// Tokens' terms (or scores).
 inline float8 terms(float8 s, float2 base, float scale)
 {
     const float8 x = (s + base.x) + base.y;
@@ -94,19 +92,41 @@ inline float8 terms(float8 s, float2 base, float scale)
 
 // ---- forward, one launch ----
 
-__kernel void coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F32(state), ulong N,
-                               ulong R, float k, int T, float eps, float eps_init, float eps_decay,
-                               __local float2 *scratch)
+// Token n, or -infinity where it is masked or beyond the row.
+inline float value_at(__global const float *s, __global const uchar *mask, size_t n, size_t N)
 {
-    const size_t row = get_group_id(0), item = get_local_id(0), items = get_local_size(0);
+    return n < N && (!mask || mask[n] != 0) ? s[n] : -INFINITY;
+}
+
+// A token's term alone.
+inline float one_term(float s, float2 base, float scale)
+{
+    const float x = (s + base.x) + base.y;
+    return exp2((x > 0.0f ? 0.0f : x) * scale);
+}
+
+// Scores of all tokens, or (index present) of K tokens of each row only; the other is absent. The
+// mask's samples serve all rows in turn.
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), IN_I32(index), OUT_F32(picked),
+                 OUT_F32(state), ulong N, ulong R, ulong samples, ulong K, float k, int T, float eps,
+                 float eps_init, float eps_decay, __local float2 *scratch)
+{
+    const size_t row = get_group_id(0), item = get_local_id(0), beyond = item + GROUP * VALUES;
+    __global const float *of_s = &at(s, row * N);
+    __global const uchar *of_mask = mask_at(mask, row / R % samples * N);
     float v[VALUES], m = -INFINITY, tokens = 0.0f;
 
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
-        const size_t n = item + i * items;
-        v[i] = n < N && valid(mask, row / R * N + n) ? at(s, row * N + n) : -INFINITY;
+        v[i] = value_at(of_s, of_mask, item + (size_t)i * GROUP, N);
         m = fmax(m, v[i]);
         tokens += v[i] == -INFINITY ? 0.0f : 1.0f;
+    }
+    for (size_t n = beyond; n < N; n += GROUP) {
+        const float value = value_at(of_s, of_mask, n, N);
+        m = fmax(m, value);
+        tokens += value == -INFINITY ? 0.0f : 1.0f;
     }
     m = group_max(m, (__local float *)scratch);
     tokens = group_sum(tokens, (__local float *)scratch);
@@ -116,9 +136,18 @@ __kernel void coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F32(
     for (int t = 0; t < T; t++) {
         if (t > 0) {
             const float2 base = base_of(solver);
+            const float scale = LOG2E / e.x;
             sums = (float2)(0.0f, 0.0f);
 #pragma unroll
-            for (int i = 0; i < VALUES; i++) sums += term(v[i], base, LOG2E / e.x);
+            for (int i = 0; i < VALUES; i++) sums.x += one_term(v[i], base, scale);
+            for (size_t n = beyond; n < N; n += GROUP)
+                sums.x += one_term(value_at(of_s, of_mask, n, N), base, scale);
+            if (present(state)) {
+#pragma unroll
+                for (int i = 0; i < VALUES; i++) sums.y += (v[i] + base.x) + base.y > 0.0f;
+                for (size_t n = beyond; n < N; n += GROUP)
+                    sums.y += (value_at(of_s, of_mask, n, N) + base.x) + base.y > 0.0f;
+            }
             sums = group_sum_pair(sums, scratch);
             solver = next_step(solver, sums.x, k, e.x);
         }
@@ -126,12 +155,15 @@ __kernel void coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F32(
         e = decayed(e, eps_decay, eps);
     }
 
-#pragma unroll
-    for (int i = 0; i < VALUES; i++) {
-        const size_t n = item + i * items;
-        if (n < N)
-            at(scores, row * N + n) =
-                v[i] == -INFINITY ? 0.0f : term(v[i], solver.a, LOG2E / e.x).x;
+    const float scale = LOG2E / e.x;
+    for (size_t i = item; present(index) && i < K; i += GROUP) {
+        const int n = at(index, row * K + i);
+        const float value = inside(n, N) ? value_at(of_s, of_mask, n, N) : -INFINITY;
+        at(picked, row * K + i) = value == -INFINITY ? 0.0f : one_term(value, solver.a, scale);
+    }
+    for (size_t n = item; !present(index) && n < N; n += GROUP) {
+        const float value = value_at(of_s, of_mask, n, N);
+        at(scores, row * N + n) = value == -INFINITY ? 0.0f : one_term(value, solver.a, scale);
     }
 }
 
@@ -141,7 +173,7 @@ __kernel void coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F32(
 // then a partial of each chunk, the largest s and the tokens (first) or both sums (then).
 
 __kernel void coor_descent_begin(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F32(after), ulong N,
-                                 ulong R, ulong chunk, __local float *scratch)
+                                 ulong R, ulong samples, ulong chunk, __local float *scratch)
 {
     const size_t row = get_group_id(0), part = get_group_id(1), parts = get_num_groups(1);
     const size_t last = min((size_t)N, (part + 1) * chunk);
@@ -149,7 +181,7 @@ __kernel void coor_descent_begin(IN_F32(s), IN_U8(mask), OUT_F32(scores), OUT_F3
 
     for (size_t n = part * chunk + 8 * get_local_id(0); n < last; n += 8 * get_local_size(0)) {
         const float8 v =
-            load8_valid(&at(s, row * N + n), mask_at(mask, row / R * N + n), last - n);
+            load8_valid(&at(s, row * N + n), mask_at(mask, row / R % samples * N + n), last - n);
         m = fmax(m, v);
         tokens += select((float8)1.0f, (float8)0.0f, v == -INFINITY);
         store8(&at(scores, row * N + n), v, last - n);

@@ -2,6 +2,7 @@
 #include "support/golden.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ops/coor_descent.h"
 #include "runtime/context.h"
@@ -37,6 +38,7 @@ static const struct solver_case {
     {"the router's options", 2, 1, 257, 1, 0, HOLES, {36, 20, 0.03F, 4, 0.7F}},
     {"a wide spread", 2, 2, 1000, 8, 0, HOLES, {72, 20, 0.03F, 4, 0.7F}},
     {"most iterations", 1, 1, 11, 1, 0, NO_MASK, {5, 10000, 0.1F, 4, 0.9F}},
+    {"beyond the registers", 1, 1, 33001, 22, 0, HOLES, {1024, 20, 0.03F, 4, 0.7F}},
     {"many chunks", 1, 1, 9000, 22, 0, HOLES, {1024, 20, 0.03F, 4, 0.7F}},
 };
 #define CASES (sizeof(cases) / sizeof(cases[0]))
@@ -185,8 +187,8 @@ static void run_both(const struct solver_case *c, enum solver_geometry geometry,
                                          &t->scores.t, &t->state.t));
     const colt5_device_kind kind = ctx->info.kind;
     if (geometry == SOLVER_ROWS) ctx->info.kind = COLT5_DEVICE_DISCRETE_GPU; /* larger groups */
-    ck_assert_ok(colt5_coor_descent_backward(ctx, &t->s.t, mask_tensor(t), &c->options, &t->state.t,
-                                             &t->dscores.t, &t->ds.t, &t->dk.t));
+    ck_assert_ok(coor_descent_backward_as(ctx, geometry, &t->s.t, mask_tensor(t), &c->options,
+                                          &t->state.t, &t->dscores.t, &t->ds.t, &t->dk.t));
     ctx->info.kind = kind;
 }
 
@@ -312,6 +314,51 @@ START_TEST(runs_are_equal_bit_by_bit)
     assert_equal(&t.dk, dk);
     release_all(&t);
     free(s), free(dscores), free(mask), free(scores), free(ds), free(dk);
+}
+END_TEST
+
+/* Scores of a few tokens alone, one mask for two lots of samples: as those of all tokens. */
+START_TEST(picked_scores_are_those_of_all)
+{
+    static const struct solver_case lots[] = {
+        {"", 4, 2, 29, 1, 0, HOLES, {5, 8, 0.3F, 2, 0.7F}},
+        {"", 4, 2, 29, 1, 0, HOLES, {5, 300, 0.3F, 2, 0.99F}}, /* not in one launch */
+    };
+    const struct solver_case *c = &lots[_i / 2];
+    if (tiny() && c->options.n_iters > 50) return;
+    const size_t count = count_of(c), rows = c->B * c->R, K = 7, half = c->B / 2 * c->N;
+    int *index = random_indices(rows * K, 1);
+    double *s = values_of(c), *dpicked = random_normal(rows * K);
+    double *dscores = zeros(count), *picked = zeros(rows * K);
+    uint8_t *mask = mask_of(c);
+    memcpy(mask + half, mask, half);
+    for (size_t i = 0; i < rows * K; i++) {
+        index[i] = (int)(i % K * 4 + i / K % 3);
+        dscores[i / K * c->N + (size_t)index[i]] = dpicked[i] = (float)dpicked[i];
+    }
+    struct solver_tensors t = tensors_of(c, s, mask, dscores);
+    struct device_tensor at = upload_i32(index, c->B, c->R, K);
+    struct device_tensor some = poisoned_tensor(COLT5_F32, c->B, c->R, K);
+    struct device_tensor dsome = upload(dpicked, COLT5_F32, c->B, c->R, K);
+    struct device_tensor shared = upload_u8(mask, c->B / 2, c->N);
+    run_both(c, SOLVER_BEST, &t);
+    double *scores = download(&t.scores), *state = download(&t.state), *ds = download(&t.ds);
+    for (size_t i = 0; i < rows * K; i++) picked[i] = scores[i / K * c->N + (size_t)index[i]];
+
+    const colt5_device_kind kind = ctx->info.kind;
+    if (_i % 2) ctx->info.kind = COLT5_DEVICE_DISCRETE_GPU;
+    ck_assert_ok(coor_descent_forward_picked(ctx, &t.s.t, &shared.t, &c->options, &at.t, &some.t,
+                                             &t.state.t));
+    ck_assert_ok(coor_descent_backward_picked(ctx, &t.s.t, &shared.t, &c->options, &at.t,
+                                              &t.state.t, &dsome.t, &t.ds.t));
+    ctx->info.kind = kind;
+    assert_close(&some, picked, 1e-6, 1e-5);
+    assert_norm(&t.state, state, 1e-5);
+    assert_norm(&t.ds, ds, 1e-5);
+
+    release_all(&t), release(&at), release(&some), release(&dsome), release(&shared);
+    free(s), free(index), free(dpicked), free(dscores), free(picked), free(mask), free(scores);
+    free(state), free(ds);
 }
 END_TEST
 
@@ -452,6 +499,7 @@ int main(void)
     tcase_add_loop_test(tests, a_nan_stays_in_its_row, 0, 3);
     tcase_add_loop_test(tests, an_infinite_score_is_masked_or_certain, 0, 3);
     tcase_add_loop_test(tests, runs_are_equal_bit_by_bit, 0, 2);
+    tcase_add_loop_test(tests, picked_scores_are_those_of_all, 0, 4);
     tcase_add_test(tests, empty_rows_are_nothing_to_do);
     tcase_add_loop_test(tests, golden_cases_are_met, 0, tiny() ? 0 : 3 * GOLDEN);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));

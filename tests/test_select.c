@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/testing.h"
 
-#include <colt5/ops/select.h>
+#include "ops/select.h"
 
 /* Rows of both shapes of the kernels: one work-group a row, and (the longest) several. */
 static const struct shape {
@@ -72,6 +72,37 @@ START_TEST(the_first_of_the_order_are_picked)
     const struct shape s = shape_of(_i);
     for (int content = 0; content < CONTENTS; content++)
         for (int masked = 0; masked < 2; masked++) assert_selects(s, content, masked);
+}
+END_TEST
+
+/* Masks serve two lots of samples; each pick's token is real or not. */
+START_TEST(picks_are_told_to_be_real)
+{
+    enum { B = 2, R = 2, N = 67, K = 40 };
+    double *scores = zeros(2 * B * R * N), *real = zeros(2 * B * R * K);
+    uint8_t *mask = random_mask(2 * B * N, 0.5);
+    int *want = random_indices(2 * B * R * K, 1);
+    for (size_t i = 0; i < 2 * B * R * N; i++) scores[i] = value(NORMAL);
+    for (size_t i = 0; i < B * N; i++) mask[B * N + i] = mask[i];
+    ck_assert(reference_select(scores, mask, want, 2 * B, R, N, K));
+    for (size_t i = 0; i < 2 * B * R * K; i++)
+        real[i] = mask[i / K / R % B * N + (size_t)want[i]] != 0;
+    double *index = zeros(2 * B * R * K);
+    for (size_t i = 0; i < 2 * B * R * K; i++) index[i] = want[i];
+    struct device_tensor ds = upload(scores, COLT5_F32, 2 * B, R, N), dm = upload_u8(mask, B, N);
+    struct device_tensor di = poisoned_tensor(COLT5_I32, 2 * B, R, K);
+    struct device_tensor gates = poisoned_tensor(COLT5_F32, 2 * B, R, K);
+    struct device_tensor routed = poisoned_tensor(COLT5_U8, 2 * B, R, K);
+
+    pretend_gpu(_i % 2);
+    ck_assert_ok(select_tokens(ctx, &ds.t, &dm.t, &di.t, &gates.t, &routed.t));
+    pretend_gpu(false);
+    assert_equal(&di, index);
+    assert_equal(&gates, real);
+    assert_equal(&routed, real);
+
+    release(&ds), release(&dm), release(&di), release(&gates), release(&routed);
+    free(scores), free(real), free(mask), free(want), free(index);
 }
 END_TEST
 
@@ -153,6 +184,7 @@ int main(void)
     TCase *tests = tcase_create("select");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, the_first_of_the_order_are_picked, 0, SHAPES);
+    tcase_add_loop_test(tests, picks_are_told_to_be_real, 0, 2);
     tcase_add_test(tests, a_row_of_nothing_valid_gives_its_largest);
     tcase_add_test(tests, nan_comes_after_numbers_and_before_masked);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));

@@ -4,22 +4,28 @@
 #include <math.h>
 
 #include <colt5/device.h>
+#include <colt5/ops/route.h>
 
+#include "ops/rows.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
 #define SMALLEST_K    1e-20f
-#define MOST_VALUES   32   /* of a row in a work-item's registers */
-#define NARROW_VALUES 8    /* the same for shorter rows: a second build, half the registers */
-#define CHUNK         4096 /* tokens of a work-group where rows are cut, on GPUs */
-#define MOST_CHUNKS   256  /* of a row: each work-group sums the partials of all */
+#define MOST_BEYOND   2   /* times what the registers hold a row may have, to be one work-group's */
+#define MOST_STEPS    256 /* iterations that a backward keeps in local memory */
+#define MOST_REPEATED 131072 /* tokens of a row that every work-group of a backward sums */
+#define SPREAD        2048   /* tokens of each, on GPUs */
+#define CHUNK         4096   /* tokens of a work-group where rows are cut, on GPUs */
+#define MOST_CHUNKS   256    /* of a row: each work-group sums the partials of all */
 
 /* What both directions are called with. */
 struct solver_call {
     enum solver_geometry geometry;
     const colt5_tensor *s, *mask, *scores, *state, *dscores, *ds, *dk;
-    size_t rows, N, R;
+    const colt5_tensor *index; /* or NULL: scores, dscores are of all tokens */
+    size_t rows, N, R, K;
+    size_t samples; /* of the mask */
     int T;
     float k, eps, eps_init, eps_decay;
     bool k_is_cut; /* to 1e-20: no gradient */
@@ -61,19 +67,22 @@ static size_t wanted_group(colt5_context *ctx, const struct solver_call *call)
 
 /* ---- forward ---- */
 
-static colt5_status forward_rows(colt5_context *ctx, const struct solver_call *call, size_t values,
-                                 size_t group)
+static colt5_status forward_rows(colt5_context *ctx, const struct solver_call *call,
+                                 const struct register_plan *plan)
 {
-    const struct define defines[] = {DEFINE("VALUES", values), {NULL, 0}};
-    return launch(ctx, KERNEL_COOR_DESCENT_ROW, defines, GROUPS(call->rows, 1, 1, group),
-                  ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->scores),
-                       TENSOR(call->state), SIZE(call->N), SIZE(call->R), FLOAT(call->k),
-                       INT(call->T), FLOAT(call->eps), FLOAT(call->eps_init),
-                       FLOAT(call->eps_decay), LOCAL((group + 33) * 2 * sizeof(float))));
+    const colt5_tensor *all = call->index ? NULL : call->scores;
+    return launch(ctx, KERNEL_COOR_DESCENT_ROW, plan->defines,
+                  GROUPS(call->rows, 1, 1, plan->group),
+                  ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(all), TENSOR(call->index),
+                       TENSOR(call->index ? call->scores : NULL), TENSOR(call->state),
+                       SIZE(call->N), SIZE(call->R), SIZE(call->samples), SIZE(call->K),
+                       FLOAT(call->k), INT(call->T), FLOAT(call->eps), FLOAT(call->eps_init),
+                       FLOAT(call->eps_decay), LOCAL((plan->group + 33) * 2 * sizeof(float))));
 }
 
 static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call *call,
-                                   const struct chunks *chunks, colt5_tensor *between)
+                                   const struct chunks *chunks, const colt5_tensor *scores,
+                                   colt5_tensor *between)
 {
     const size_t rows = call->rows, N = call->N;
     double e = call->eps_init;
@@ -84,22 +93,21 @@ static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call 
     const struct grid grid = GROUPS(rows, chunks->count, 1, group);
     const size_t local = (group + 33) * 2 * sizeof(float);
 
-    status =
-        launch(ctx, KERNEL_COOR_DESCENT_BEGIN, NO_DEFINES, grid,
-               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->scores), TENSOR(&between[0]),
-                    SIZE(N), SIZE(call->R), SIZE(chunks->width), LOCAL(local)));
+    status = launch(ctx, KERNEL_COOR_DESCENT_BEGIN, NO_DEFINES, grid,
+                    ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(scores), TENSOR(&between[0]),
+                         SIZE(N), SIZE(call->R), SIZE(call->samples), SIZE(chunks->width),
+                         LOCAL(local)));
     for (int t = 0; t < call->T && status == COLT5_OK; t++) {
         const colt5_tensor *before = &between[t % 2], *after = &between[(t + 1) % 2];
         const double next = fmax(e * call->eps_decay, call->eps);
         if (t + 1 < call->T)
             status = launch(ctx, KERNEL_COOR_DESCENT_STEP, NO_DEFINES, grid,
-                            ARGS(TENSOR(call->scores), TENSOR(before), TENSOR(after),
-                                 TENSOR(call->state), SIZE(N), SIZE(chunks->width), FLOAT(call->k),
-                                 FLOAT((float)e), FLOAT((float)next), INT(call->T), INT(t),
-                                 LOCAL(local)));
+                            ARGS(TENSOR(scores), TENSOR(before), TENSOR(after), TENSOR(call->state),
+                                 SIZE(N), SIZE(chunks->width), FLOAT(call->k), FLOAT((float)e),
+                                 FLOAT((float)next), INT(call->T), INT(t), LOCAL(local)));
         else
             status = launch(ctx, KERNEL_COOR_DESCENT_END, NO_DEFINES, grid,
-                            ARGS(TENSOR(call->scores), TENSOR(before), TENSOR(call->state), SIZE(N),
+                            ARGS(TENSOR(scores), TENSOR(before), TENSOR(call->state), SIZE(N),
                                  SIZE(chunks->width), FLOAT(call->k), FLOAT((float)e),
                                  FLOAT((float)next), INT(call->T), LOCAL(local)));
         e = next;
@@ -107,22 +115,28 @@ static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call 
     return status;
 }
 
-/* The work-group that holds a row in registers, or 0 where none does or chunks are better. */
+/* Whether a work-group holds a row, and which. */
 static colt5_status find_row_group(colt5_context *ctx, const struct solver_call *call,
-                                   size_t *values, size_t *group)
+                                   struct register_plan *plan)
 {
-    const size_t largest = colt5_context_device_info(ctx)->largest_group;
     const bool wanted =
         call->geometry == SOLVER_ROWS || (call->geometry == SOLVER_BEST && !device_is_cpu(ctx));
-    *group = 0;
-    if (!wanted || call->N > largest * MOST_VALUES) return COLT5_OK;
-    *values = call->N > largest * NARROW_VALUES ? MOST_VALUES : NARROW_VALUES;
-    const struct define defines[] = {DEFINE("VALUES", *values), {NULL, 0}};
-    size_t needed = 1;
-    while (needed * *values < call->N) needed *= 2;
-    const colt5_status status = group_size(ctx, KERNEL_COOR_DESCENT_ROW, defines, needed, group);
-    if (status == COLT5_OK && *group < needed) *group = 0;
-    return status;
+    plan->group = 0;
+    if (!wanted) return COLT5_OK;
+    const colt5_status status = plan_registers(ctx, KERNEL_COOR_DESCENT_ROW, call->N, plan);
+    if (status != COLT5_OK || plan->group) return status;
+    return plan_registers(ctx, KERNEL_COOR_DESCENT_ROW, divide_up(call->N, MOST_BEYOND), plan);
+}
+
+/* The scores of all tokens, then of those wanted. */
+static colt5_status forward_all(colt5_context *ctx, const struct solver_call *call,
+                                const struct chunks *chunks, const colt5_tensor *all,
+                                colt5_tensor *between)
+{
+    const colt5_tensor *scores = call->index ? all : call->scores;
+    const colt5_status status = forward_chunks(ctx, call, chunks, scores, between);
+    if (status != COLT5_OK || !call->index) return status;
+    return colt5_gather_scores(ctx, all, call->index, call->scores);
 }
 
 /* Scratch is taken in either geometry: which one fits is known only when the kernel is built. */
@@ -131,14 +145,15 @@ static colt5_status run_forward(colt5_context *ctx, void *arguments)
     const struct solver_call *call = arguments;
     const struct chunks chunks = cut(ctx, call);
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor between[2];
+    struct register_plan plan;
+    colt5_tensor between[2], all;
     colt5_status status;
-    size_t values = 0, group = 0;
     for (int i = 0; i < 2; i++)
         TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, chunks.count + 2, 2}, &between[i]));
-    TRY(find_row_group(ctx, call, &values, &group));
-    status = group ? forward_rows(ctx, call, values, group)
-                   : forward_chunks(ctx, call, &chunks, between);
+    if (call->index) TRY(scratch(ctx, COLT5_F32, 3, call->s->dims, &all));
+    TRY(find_row_group(ctx, call, &plan));
+    status = plan.group ? forward_rows(ctx, call, &plan)
+                        : forward_all(ctx, call, &chunks, &all, between);
 out:
     workspace_rewind(ctx, mark);
     return status;
@@ -161,6 +176,25 @@ static colt5_status check_options(colt5_context *ctx, const char *op,
     return COLT5_OK;
 }
 
+static struct solver_call call_of(const colt5_tensor *s, const colt5_tensor *mask,
+                                  const colt5_coor_descent_options *options)
+{
+    return (struct solver_call){
+        .s = s,
+        .mask = mask,
+        .rows = s->dims[0] * s->dims[1],
+        .N = s->dims[2],
+        .R = s->dims[1],
+        .samples = mask ? mask->dims[0] : 1,
+        .T = options->n_iters,
+        .k = fmaxf(options->k, SMALLEST_K),
+        .k_is_cut = options->k < SMALLEST_K,
+        .eps = options->eps,
+        .eps_init = fmaxf(options->eps_init, options->eps),
+        .eps_decay = options->eps_decay,
+    };
+}
+
 /* Checks what forward and backward share, and starts the call. */
 static colt5_status check_call(colt5_context *ctx, const char *op, const colt5_tensor *s,
                                const colt5_tensor *mask, const colt5_coor_descent_options *options,
@@ -173,19 +207,7 @@ static colt5_status check_call(colt5_context *ctx, const char *op, const colt5_t
         REQUIRE_SHAPE(ctx, op, mask, s->dims[0], s->dims[2]);
     }
     CHECK(check_options(ctx, op, options));
-    *call = (struct solver_call){
-        .s = s,
-        .mask = mask,
-        .rows = s->dims[0] * s->dims[1],
-        .N = s->dims[2],
-        .R = s->dims[1],
-        .T = options->n_iters,
-        .k = fmaxf(options->k, SMALLEST_K),
-        .k_is_cut = options->k < SMALLEST_K,
-        .eps = options->eps,
-        .eps_init = fmaxf(options->eps_init, options->eps),
-        .eps_decay = options->eps_decay,
-    };
+    *call = call_of(s, mask, options);
     return COLT5_OK;
 }
 
@@ -231,29 +253,61 @@ colt5_status colt5_coor_descent_forward(colt5_context *ctx, const colt5_tensor *
 
 /* ---- backward ---- */
 
+static float last_e_of(const struct solver_call *call)
+{
+    double e = call->eps_init;
+    for (int t = 0; t < call->T; t++) e = fmax(e * call->eps_decay, call->eps);
+    return (float)e;
+}
+
+/* One launch: each work-group sums the whole row, so that rows of all tokens must not be long. */
+static bool repeats(colt5_context *ctx, const struct solver_call *call)
+{
+    const bool short_row = call->index || (!device_is_cpu(ctx) && call->N <= MOST_REPEATED);
+    return short_row && call->T <= MOST_STEPS && call->geometry != SOLVER_CHUNKS;
+}
+
+static colt5_status launch_repeating(colt5_context *ctx, const struct solver_call *call)
+{
+    const size_t T = (size_t)call->T;
+    const size_t chunk = device_is_cpu(ctx) ? cut(ctx, call).width : SPREAD;
+    size_t group;
+    const colt5_status status =
+        group_size(ctx, KERNEL_COOR_DESCENT_BACKWARD, NO_DEFINES, wanted_group(ctx, call), &group);
+    if (status != COLT5_OK) return status;
+    return launch(ctx, KERNEL_COOR_DESCENT_BACKWARD, NO_DEFINES,
+                  GROUPS(call->rows, divide_up(call->N, chunk), 1, group),
+                  ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->state),
+                       TENSOR(call->dscores), TENSOR(call->index), TENSOR(call->ds),
+                       TENSOR(call->dk), SIZE(call->N), SIZE(call->R), SIZE(call->samples),
+                       SIZE(call->K), SIZE(chunk), FLOAT(call->k), FLOAT(last_e_of(call)),
+                       INT(call->T), LOCAL(group * sizeof(float)), LOCAL(T * 4 * sizeof(float)),
+                       LOCAL(T * 2 * sizeof(float))));
+}
+
 static colt5_status launch_backward(colt5_context *ctx, const struct solver_call *call,
-                                    const struct chunks *chunks, const colt5_tensor *partials,
-                                    const colt5_tensor *steps)
+                                    const struct chunks *chunks, const colt5_tensor *dscores,
+                                    const colt5_tensor *partials, const colt5_tensor *steps)
 {
     const size_t rows = call->rows, N = call->N, eights = divide_up(N, 8);
-    double last_e = call->eps_init;
-    for (int t = 0; t < call->T; t++) last_e = fmax(last_e * call->eps_decay, call->eps);
     size_t group, tile;
     colt5_status status;
     TRY(group_size(ctx, KERNEL_COOR_DESCENT_GRADIENT, NO_DEFINES, wanted_group(ctx, call), &group));
     TRY(group_size(ctx, KERNEL_COOR_DESCENT_RECURSION, NO_DEFINES, device_is_cpu(ctx) ? 1 : 32,
                    &tile));
     TRY(launch(ctx, KERNEL_COOR_DESCENT_GRADIENT, NO_DEFINES, GROUPS(rows, chunks->count, 1, group),
-               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->state), TENSOR(call->dscores),
-                    TENSOR(call->ds), TENSOR(partials), SIZE(N), SIZE(call->R), SIZE(chunks->width),
-                    FLOAT((float)last_e), INT(call->T), LOCAL(group * sizeof(float)))));
+               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(call->state), TENSOR(dscores),
+                    TENSOR(call->ds), TENSOR(partials), SIZE(N), SIZE(call->R), SIZE(call->samples),
+                    SIZE(chunks->width), FLOAT(last_e_of(call)), INT(call->T),
+                    LOCAL(group * sizeof(float)))));
     TRY(launch(ctx, KERNEL_COOR_DESCENT_RECURSION, NO_DEFINES, GROUPS(rows, 1, 1, tile),
                ARGS(TENSOR(call->state), TENSOR(partials), TENSOR(steps), TENSOR(call->dk),
                     SIZE(chunks->count), FLOAT(call->k), INT(call->T), LOCAL(tile * sizeof(float)),
                     LOCAL(tile * sizeof(float)))));
-    status = launch(ctx, KERNEL_COOR_DESCENT_SPREAD, NO_DEFINES, GRID(rows * eights, 1, 1),
-                    ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(steps), TENSOR(call->ds),
-                         SIZE(N), SIZE(call->R), SIZE(rows * eights), INT(call->T)));
+    status =
+        launch(ctx, KERNEL_COOR_DESCENT_SPREAD, NO_DEFINES, GRID(rows * eights, 1, 1),
+               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(steps), TENSOR(call->ds), SIZE(N),
+                    SIZE(call->R), SIZE(call->samples), SIZE(rows * eights), INT(call->T)));
 out:
     return status;
 }
@@ -263,22 +317,30 @@ static colt5_status run_backward(colt5_context *ctx, void *arguments)
     const struct solver_call *call = arguments;
     const struct chunks chunks = cut(ctx, call);
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor partials, steps;
+    colt5_tensor partials, steps, all = call->index ? *call->s : *call->dscores;
     colt5_status status;
-    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, chunks.count}, &partials));
-    TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, (size_t)call->T, 4}, &steps));
-    TRY(launch_backward(ctx, call, &chunks, &partials, &steps));
+    if (repeats(ctx, call)) {
+        TRY(launch_repeating(ctx, call));
+    } else {
+        TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, chunks.count}, &partials));
+        TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, (size_t)call->T, 4}, &steps));
+        if (call->index) {
+            TRY(scratch(ctx, COLT5_F32, 3, call->s->dims, &all));
+            TRY(colt5_gather_scores_backward(ctx, call->dscores, call->index, &all));
+        }
+        TRY(launch_backward(ctx, call, &chunks, &all, &partials, &steps));
+    }
     if (call->dk && call->k_is_cut) status = clear_tensor(ctx, call->dk);
 out:
     workspace_rewind(ctx, mark);
     return status;
 }
 
-colt5_status colt5_coor_descent_backward(colt5_context *ctx, const colt5_tensor *s,
-                                         const colt5_tensor *mask,
-                                         const colt5_coor_descent_options *options,
-                                         const colt5_tensor *state, const colt5_tensor *dscores,
-                                         const colt5_tensor *ds, const colt5_tensor *dk)
+colt5_status coor_descent_backward_as(colt5_context *ctx, enum solver_geometry geometry,
+                                      const colt5_tensor *s, const colt5_tensor *mask,
+                                      const colt5_coor_descent_options *options,
+                                      const colt5_tensor *state, const colt5_tensor *dscores,
+                                      const colt5_tensor *ds, const colt5_tensor *dk)
 {
     const char *op = "coor_descent_backward";
     struct solver_call call;
@@ -296,10 +358,53 @@ colt5_status colt5_coor_descent_backward(colt5_context *ctx, const colt5_tensor 
         REQUIRE_SHAPE(ctx, op, dk, s->dims[0], s->dims[1]);
         REQUIRE_APART(ctx, op, ds, dk);
     }
+    call.geometry = geometry;
     call.state = state;
     call.dscores = dscores;
     call.ds = ds;
     call.dk = dk;
     count_work(ctx, 0, 12 * call.rows * call.N);
     return workspace_call(ctx, op, run_backward, &call, NULL, 0);
+}
+
+colt5_status colt5_coor_descent_backward(colt5_context *ctx, const colt5_tensor *s,
+                                         const colt5_tensor *mask,
+                                         const colt5_coor_descent_options *options,
+                                         const colt5_tensor *state, const colt5_tensor *dscores,
+                                         const colt5_tensor *ds, const colt5_tensor *dk)
+{
+    return coor_descent_backward_as(ctx, SOLVER_BEST, s, mask, options, state, dscores, ds, dk);
+}
+
+/* ---- picked tokens alone ---- */
+
+colt5_status coor_descent_forward_picked(colt5_context *ctx, const colt5_tensor *s,
+                                         const colt5_tensor *mask,
+                                         const colt5_coor_descent_options *options,
+                                         const colt5_tensor *index, const colt5_tensor *picked,
+                                         const colt5_tensor *state)
+{
+    struct solver_call call = call_of(s, mask, options);
+    call.index = index;
+    call.K = index->dims[2];
+    call.scores = picked;
+    call.state = state;
+    count_work(ctx, 0, call.rows * (4 * call.N + 8 * call.K));
+    return workspace_call(ctx, "coor_descent_forward", run_forward, &call, NULL, 0);
+}
+
+colt5_status coor_descent_backward_picked(colt5_context *ctx, const colt5_tensor *s,
+                                          const colt5_tensor *mask,
+                                          const colt5_coor_descent_options *options,
+                                          const colt5_tensor *index, const colt5_tensor *state,
+                                          const colt5_tensor *dpicked, const colt5_tensor *ds)
+{
+    struct solver_call call = call_of(s, mask, options);
+    call.index = index;
+    call.K = index->dims[2];
+    call.state = state;
+    call.dscores = dpicked;
+    call.ds = ds;
+    count_work(ctx, 0, call.rows * (8 * call.N + 8 * call.K));
+    return workspace_call(ctx, "coor_descent_backward", run_backward, &call, NULL, 0);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/device.h>
-#include <colt5/ops/select.h>
+#include "ops/select.h"
 
+#include <colt5/device.h>
+
+#include "ops/rows.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
@@ -9,8 +11,9 @@
 #define KEY_BITS 33 /* of the order, as in select.cl */
 
 struct selection {
-    const colt5_tensor *s, *mask, *index;
+    const colt5_tensor *s, *mask, *index, *gates, *routed;
     size_t rows, R, N, K;
+    size_t samples; /* of the mask */
     bool cpu;
     size_t bits;   /* of a digit */
     size_t copies; /* of a histogram in local memory */
@@ -24,21 +27,20 @@ static size_t choose_bits(size_t N)
     return N < 256 ? 5 : N < 2048 ? 7 : N < 16384 ? 9 : 11;
 }
 
-static struct selection plan_selection(const colt5_context *ctx, const colt5_tensor *s,
-                                       const colt5_tensor *mask, const colt5_tensor *index)
+static void plan_selection(const colt5_context *ctx, struct selection *call)
 {
-    struct selection call = {.s = s, .mask = mask, .index = index, .cpu = device_is_cpu(ctx)};
-    call.rows = s->dims[0] * s->dims[1];
-    call.R = s->dims[1];
-    call.N = s->dims[2];
-    call.K = index->dims[2];
-    call.bits = choose_bits(call.N);
+    call->cpu = device_is_cpu(ctx);
+    call->rows = call->s->dims[0] * call->s->dims[1];
+    call->R = call->s->dims[1];
+    call->N = call->s->dims[2];
+    call->K = call->index->dims[2];
+    call->samples = call->mask ? call->mask->dims[0] : 1;
+    call->bits = choose_bits(call->N);
     const bool roomy = colt5_context_device_info(ctx)->local_memory >= 48 * 1024;
-    call.copies = !call.cpu && roomy ? 4 : 1;
-    const size_t alone = call.cpu ? 65536 : 32768, shared = call.cpu ? 65536 : 8192;
-    call.chunk = call.N <= alone ? call.N : shared;
-    call.parts = (call.N + call.chunk - 1) / call.chunk;
-    return call;
+    call->copies = !call->cpu && roomy ? 4 : 1;
+    const size_t alone = call->cpu ? 65536 : 32768, shared = call->cpu ? 65536 : 8192;
+    call->chunk = call->N <= alone ? call->N : shared;
+    call->parts = (call->N + call->chunk - 1) / call->chunk;
 }
 
 /* Histogram, then two bits an element, in one place. */
@@ -59,18 +61,36 @@ static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
 
 #define SELECT_DEFINES(call) DEFINES(DEFINE("SERIAL", (call)->cpu))
 #define ROW_ARGS(call)                                                                             \
-    TENSOR((call)->s), TENSOR((call)->mask), SIZE((call)->R), SIZE((call)->N),                     \
-        SIZE((call)->chunk), INT((int)(call)->bits), INT((int)(call)->copies)
+    TENSOR((call)->s), TENSOR((call)->mask), SIZE((call)->R), SIZE((call)->samples),               \
+        SIZE((call)->N), SIZE((call)->chunk), INT((int)(call)->bits), INT((int)(call)->copies)
+#define PICKS_ARGS(call)                                                                           \
+    TENSOR((call)->index), TENSOR((call)->gates), TENSOR((call)->routed), SIZE((call)->K)
 #define LOCAL_ARGS(call, group) LOCAL(local_bytes(call)), LOCAL((group) * sizeof(cl_uint2))
+
+/* A row's keys in registers: digits of 8 or 11 bits, as in select_registers.cl. */
+static colt5_status select_registers(colt5_context *ctx, const struct selection *call,
+                                     const struct register_plan *plan)
+{
+    const size_t bits = plan->group * plan->values > 8192 ? 11 : 8;
+    const size_t bins = call->copies << bits, words = (call->N + 31) / 32 * 2;
+    return launch(ctx, KERNEL_SELECT_REGISTERS, plan->defines,
+                  GROUPS(call->rows, 1, 1, plan->group),
+                  ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples),
+                       SIZE(call->N), INT((int)call->copies), PICKS_ARGS(call),
+                       LOCAL((bins > words ? bins : words) * sizeof(cl_uint)),
+                       LOCAL(plan->group * sizeof(cl_uint2))));
+}
 
 static colt5_status select_row(colt5_context *ctx, const struct selection *call)
 {
     const struct define *defines = SELECT_DEFINES(call);
+    struct register_plan plan = {.group = 0};
     size_t group;
+    if (!call->cpu) CHECK(plan_registers(ctx, KERNEL_SELECT_REGISTERS, call->N, &plan));
+    if (plan.group) return select_registers(ctx, call, &plan);
     CHECK(choose_group(ctx, KERNEL_SELECT_ROW, call, defines, &group));
-    return launch(
-        ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
-        ARGS(ROW_ARGS(call), TENSOR(call->index), SIZE(call->K), LOCAL_ARGS(call, group)));
+    return launch(ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
+                  ARGS(ROW_ARGS(call), PICKS_ARGS(call), LOCAL_ARGS(call, group)));
 }
 
 static colt5_status fill_histograms(colt5_context *ctx, const struct selection *call, size_t digits,
@@ -100,8 +120,8 @@ static colt5_status write_parts(colt5_context *ctx, const struct selection *call
                       SIZE(call->parts), LOCAL_ARGS(call, group))));
     CHECK(choose_group(ctx, KERNEL_SELECT_WRITE, call, defines, &group));
     return launch(ctx, KERNEL_SELECT_WRITE, defines, GROUPS(groups, 1, 1, group),
-                  ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), TENSOR(call->index),
-                       SIZE(call->K), SIZE(call->parts), LOCAL_ARGS(call, group)));
+                  ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), PICKS_ARGS(call),
+                       SIZE(call->parts), LOCAL_ARGS(call, group)));
 }
 
 static colt5_status select_long(colt5_context *ctx, void *argument)
@@ -114,6 +134,19 @@ static colt5_status select_long(colt5_context *ctx, void *argument)
     CHECK(scratch(ctx, COLT5_I32, 3, (const size_t[]){call->rows, call->parts, 2}, &counts));
     CHECK(fill_histograms(ctx, call, digits, &histogram));
     return write_parts(ctx, call, &histogram, &counts);
+}
+
+colt5_status select_tokens(colt5_context *ctx, const colt5_tensor *s, const colt5_tensor *mask,
+                           const colt5_tensor *index, const colt5_tensor *gates,
+                           const colt5_tensor *routed)
+{
+    struct selection call = {
+        .s = s, .mask = mask, .index = index, .gates = gates, .routed = routed};
+    plan_selection(ctx, &call);
+    const size_t picked = call.rows * call.K * (4 + (gates ? 4 : 0) + (routed ? 1 : 0));
+    count_work(ctx, 0, call.rows * 4 * call.N + picked + (mask ? colt5_tensor_count(mask) : 0));
+    return call.parts == 1 ? select_row(ctx, &call)
+                           : workspace_call(ctx, "select", select_long, &call, NULL, 0);
 }
 
 colt5_status colt5_select(colt5_context *ctx, const colt5_tensor *s, const colt5_tensor *mask,
@@ -135,8 +168,5 @@ colt5_status colt5_select(colt5_context *ctx, const colt5_tensor *s, const colt5
     REQUIRE(ctx, K >= 1 && K <= N, COLT5_ERROR_SHAPE, "select: K is %zu, not in 1 to N = %zu", K,
             N);
 
-    struct selection call = plan_selection(ctx, s, mask, index);
-    count_work(ctx, 0, call.rows * (4 * N + 4 * K) + (mask ? B * N : 0));
-    return call.parts == 1 ? select_row(ctx, &call)
-                           : workspace_call(ctx, "select", select_long, &call, NULL, 0);
+    return select_tokens(ctx, s, mask, index, NULL, NULL);
 }

@@ -49,6 +49,8 @@
     X(scatter_backward) \
     X(score) \
     X(select) \
+    X(select_registers) \
+    X(selection) \
     X(sinkhorn) \
     X(sinkhorn_backward) \
     X(sort) \
@@ -75,6 +77,7 @@
     X(CLEAR, clear, clear) \
     X(COLUMN_PARTIALS, columns, column_partials) \
     X(COLUMN_SUMS, columns, column_sums) \
+    X(COOR_DESCENT_BACKWARD, coor_descent_backward, coor_descent_backward) \
     X(COOR_DESCENT_BEGIN, coor_descent, coor_descent_begin) \
     X(COOR_DESCENT_END, coor_descent, coor_descent_end) \
     X(COOR_DESCENT_GRADIENT, coor_descent_backward, coor_descent_gradient) \
@@ -123,6 +126,7 @@
     X(SCORE_REDUCE, score, score_reduce) \
     X(SELECT_COUNT, select, select_count) \
     X(SELECT_HISTOGRAM, select, select_histogram) \
+    X(SELECT_REGISTERS, select_registers, select_registers) \
     X(SELECT_ROW, select, select_row) \
     X(SELECT_WRITE, select, select_write) \
     X(SINKHORN_CHOOSE, sinkhorn, sinkhorn_choose) \
@@ -168,6 +172,8 @@
     X(coor_descent_backward, eights) \
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
+    X(select, selection) \
+    X(select_registers, selection) \
     X(sinkhorn, gumbel) \
     X(sinkhorn_backward, gumbel) \
     X(tiled_gemm, gemm_tiles)
