@@ -18,8 +18,8 @@ static colt5_status route(struct pass *pass, const struct attention *layer, cons
     colt5_status status;
     profile_part(pass->ctx, "router");
     TRY(router_scores(pass, x, 2, routers, needed, s));
-    TRY(router_forward(pass, routers[0], B, N, Kq, &s[0], &saved->q));
-    TRY(router_forward(pass, routers[1], B, N, Kkv, &s[1], &saved->kv));
+    TRY(router_pair_forward(pass, routers, B, N, (const size_t[]){Kq, Kkv}, s,
+                            (struct routed *const[]){&saved->q, &saved->kv}));
 out:
     profile_part(pass->ctx, NULL);
     return status;

@@ -23,6 +23,12 @@ colt5_status router_scores(struct pass *pass, const colt5_tensor *x, size_t coun
 colt5_status router_forward(struct pass *pass, const struct router *router, size_t B, size_t N,
                             size_t K, const colt5_tensor *s, struct routed *routed);
 
+/* Two routers over the same tokens, for K[i] of them each; as router_forward, in one call where the
+ * two are alike. */
+colt5_status router_pair_forward(struct pass *pass, const struct router *const *routers, size_t B,
+                                 size_t N, const size_t *K, const colt5_tensor *s,
+                                 struct routed *const *routed);
+
 /* A router that learns, with the gradient of its scores [B][R][K]. */
 struct learning {
     const struct router *router;

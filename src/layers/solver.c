@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/solver.h"
 
-#include <colt5/ops/coor_descent.h>
 #include <colt5/ops/cum_softmax.h>
 #include <colt5/ops/route.h>
 #include <colt5/ops/sinkhorn.h>
+
+#include "ops/coor_descent.h"
 
 static const colt5_router_config *options_of(const struct pass *pass)
 {
@@ -75,12 +76,12 @@ colt5_status solver_forward(struct pass *pass, const struct rows *rows, const co
     const colt5_coor_descent_options descent = coor_descent_of(pass, rows);
     colt5_tensor all;
     colt5_status status;
-    TRY(SCRATCH(pass, COLT5_F32, &all, rows->s.dims[0], rows->s.dims[1], rows->s.dims[2]));
     if (options->type == COLT5_ROUTER_COOR_DESCENT)
-        TRY(colt5_coor_descent_forward(pass->ctx, &rows->s, rows->mask, &descent, &all, state));
-    else
-        TRY(colt5_cum_softmax_forward(pass->ctx, &rows->s, rows->mask, (float)options->temperature,
-                                      &all));
+        return coor_descent_forward_picked(pass->ctx, &rows->s, rows->mask, &descent, index, scores,
+                                           state);
+    TRY(SCRATCH(pass, COLT5_F32, &all, rows->s.dims[0], rows->s.dims[1], rows->s.dims[2]));
+    TRY(colt5_cum_softmax_forward(pass->ctx, &rows->s, rows->mask, (float)options->temperature,
+                                  &all));
     TRY(colt5_gather_scores(pass->ctx, &all, index, scores));
 out:
     workspace_rewind(pass->ctx, mark);
@@ -109,14 +110,13 @@ static colt5_status rows_backward(struct pass *pass, const struct routed *routed
     if (options->type == COLT5_ROUTER_SINKHORN)
         return colt5_sinkhorn_backward(ctx, &rows->s, rows->mask, &sinkhorn, &routed->rows,
                                        &routed->state, dscores, ds);
+    if (options->type == COLT5_ROUTER_COOR_DESCENT)
+        return coor_descent_backward_picked(ctx, &rows->s, rows->mask, &descent, &routed->rows,
+                                            &routed->state, dscores, ds);
     TRY(SCRATCH(pass, COLT5_F32, &dall, ds->dims[0], ds->dims[1], ds->dims[2]));
     TRY(colt5_gather_scores_backward(ctx, dscores, &routed->rows, &dall));
-    if (options->type == COLT5_ROUTER_COOR_DESCENT)
-        TRY(colt5_coor_descent_backward(ctx, &rows->s, rows->mask, &descent, &routed->state, &dall,
-                                        ds, NULL));
-    else
-        TRY(colt5_cum_softmax_backward(ctx, &rows->s, rows->mask, (float)options->temperature,
-                                       &dall, ds));
+    TRY(colt5_cum_softmax_backward(ctx, &rows->s, rows->mask, (float)options->temperature, &dall,
+                                   ds));
 out:
     return status;
 }
