@@ -29,6 +29,10 @@ _colt5() {
             mapfile -t COMPREPLY < <(compgen -W "f32 f16 bf16" -- "$current")
             return
             ;;
+        --preset)
+            mapfile -t COMPREPLY < <(compgen -W "tiny small" -- "$current")
+            return
+            ;;
         --math)
             mapfile -t COMPREPLY < <(compgen -W "strict fast" -- "$current")
             return

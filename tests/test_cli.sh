@@ -294,6 +294,12 @@ kept
 
 # ---- examples ----
 cd "$OLDPWD" || exit 99
+example=$PWD/examples/train
+sed 's/"dim": 128/"dim": 16/' "$srcdir/examples/presets/tiny.json" >"$work/tiny.json"
+cd "$work" || exit 99
+check 0 '^step 2: [0-9.]+ bits per hidden byte' "$example" tiny.json again/model.safetensors 2
+there trained/config.json trained/model.safetensors
+cd "$OLDPWD" || exit 99
 check 0 '^[0-9.e-]+$' ./examples/fit "$block" "$block/x.npy" "$block/y.npy" 2 1e-3 "$work/fitted"
 there "$work/fitted/config.json" "$work/fitted/model.safetensors"
 check 0 'y\[0\] begins with' ./examples/borrowed_context
