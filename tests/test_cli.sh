@@ -295,7 +295,7 @@ kept
 # ---- examples ----
 cd "$OLDPWD" || exit 99
 example=$PWD/examples/train
-sed 's/"dim": 128/"dim": 16/' "$srcdir/examples/presets/tiny.json" >"$work/tiny.json"
+sed 's/"dim": 64/"dim": 16/' "$srcdir/examples/presets/tiny.json" >"$work/tiny.json"
 cd "$work" || exit 99
 check 0 '^step 2: [0-9.]+ bits per hidden byte' "$example" tiny.json again/model.safetensors 2
 there trained/config.json trained/model.safetensors
