@@ -73,6 +73,25 @@ static int write_files(const struct routes_call *call)
     return code;
 }
 
+/* "layer 0 query        space 93%  , 88% …  |  … x 0%" */
+static void print_picked(const struct routing *routing)
+{
+    struct picked list[256];
+    printf("share of each byte that a router picked, the most and the least:\n");
+    for (size_t i = 0; i < routing->layers * ROLES; i++) {
+        const size_t count = list_picked(routing, &routing->branches[i], list);
+        const size_t shown = count / 2 < PICKED_SHOWN ? count / 2 : PICKED_SHOWN;
+        if (!routing->branches[i].routed || shown == 0) continue;
+        printf("layer %zu %-12s", i / ROLES, role_names[i % ROLES]);
+        for (size_t k = 0; k < shown; k++)
+            printf(" %s %.0f%%", byte_name(list[k].byte), list[k].share);
+        printf("  …");
+        for (size_t k = count - shown; k < count; k++)
+            printf(" %s %.0f%%", byte_name(list[k].byte), list[k].share);
+        putchar('\n');
+    }
+}
+
 static void print_text(const struct routes_call *call)
 {
     const struct routing *routing = &call->routing;
@@ -85,6 +104,7 @@ static void print_text(const struct routes_call *call)
             printf(" %14zu", branch_of(routing, layer, (enum router_role)role)->distinct);
         putchar('\n');
     }
+    print_picked(routing);
     if (call->html) printf("%s\n", call->html);
     if (call->png) printf("%s\n", call->png);
 }

@@ -108,7 +108,7 @@ static int begin(struct train *train)
     double bits;
     const colt5_status status = colt5_trainer_save(train->trainer, train->folder);
     if (status != COLT5_OK) return complain_step(train, status);
-    int code = open_training_log(train);
+    int code = open_training_log(train, -1);
     if (code == EXIT_FINE) code = evaluate(train, &bits);
     if (code == EXIT_FINE) code = report_step(train, &none, bits);
     return code == EXIT_FINE ? save_all(train) : code;
@@ -179,7 +179,7 @@ static int train_model(struct train *train)
     if (interrupted()) return EXIT_INTERRUPTED;
     report_start(train);
     train->session.finish_calls = true;
-    code = train->step > 0 ? open_training_log(train) : begin(train);
+    code = train->step > 0 ? open_training_log(train, (double)train->step) : begin(train);
     return code == EXIT_FINE ? run_steps(train) : code;
 }
 

@@ -33,6 +33,19 @@ void release_routing(struct routing *routing);
 
 const struct branch *branch_of(const struct routing *routing, size_t layer, enum router_role role);
 
+/* A byte and what share of it, in percent, went to a heavy branch (routing_bytes.c). */
+struct picked {
+    int byte;
+    double share;
+};
+#define PICKED_SHOWN 6 /* of those picked most, and of those picked least */
+
+/* The bytes that are not rare in the text, those picked most first; how many there are. */
+size_t list_picked(const struct routing *routing, const struct branch *branch,
+                   struct picked list[256]);
+/* "space", "e", "\xE2"; one static text a call, eight in turn. */
+const char *byte_name(int byte);
+
 /* A page that needs no other file and no network (routing_html.c). */
 int write_routing_html(const struct routing *routing, const char *path);
 /* Layers by positions (routing_png.c). */

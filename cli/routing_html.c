@@ -95,6 +95,28 @@ static void add_inputs(struct page *page, const struct routing *routing)
                    role == ROLE_FEED_FORWARD ? " checked" : "");
 }
 
+static void add_byte(struct page *page, const struct picked *picked)
+{
+    page_print(page, " <b>");
+    page_add_text(page, (const unsigned char *)byte_name(picked->byte),
+                  strlen(byte_name(picked->byte)), chip);
+    page_print(page, "</b>&nbsp;%.0f%%", picked->share);
+}
+
+/* ": most of e 93% , 88% …, least of …". */
+static void add_picked(struct page *page, const struct routing *routing,
+                       const struct branch *branch)
+{
+    struct picked list[256];
+    const size_t count = list_picked(routing, branch, list);
+    const size_t shown = count / 2 < PICKED_SHOWN ? count / 2 : PICKED_SHOWN;
+    if (!branch->routed || shown == 0) return;
+    page_print(page, ": most of");
+    for (size_t i = 0; i < shown; i++) add_byte(page, &list[i]);
+    page_print(page, ", least of");
+    for (size_t i = count - shown; i < count; i++) add_byte(page, &list[i]);
+}
+
 /* "1024 of 16384 tokens", for the branch that is chosen. */
 static void add_numbers(struct page *page, const struct routing *routing)
 {
@@ -107,6 +129,7 @@ static void add_numbers(struct page *page, const struct routing *routing)
             else
                 page_print(page, "all %zu tokens: nothing is routed", routing->tokens);
             if (branch->routes > 1) page_print(page, " on %zu routes", branch->routes);
+            add_picked(page, routing, branch);
             page_print(page, "</span>");
         }
 }

@@ -64,8 +64,8 @@ char *find_preset(const char *name);
 
 /* A folder that is not there, or is empty; another is refused and not touched (train_folder.c). */
 int check_folder(const char *folder);
-/* The log, and its columns. */
-int open_training_log(struct train *train);
+/* The log, and its columns; rows of later steps than this are dropped, -1 for all. */
+int open_training_log(struct train *train, double last_step);
 /* A checkpoint, the model, the picture. */
 int save_all(struct train *train);
 

@@ -66,7 +66,7 @@ static const char *const fixed_columns[] = {LOG_NAMES,    "learning_rate", "norm
                                             "loss_scale", "skipped",       "tokens_per_second"};
 #define FIXED (sizeof(fixed_columns) / sizeof(fixed_columns[0]))
 
-int open_training_log(struct train *train)
+int open_training_log(struct train *train, double last_step)
 {
     const size_t routers = colt5_trainer_router_count(train->trainer);
     const size_t columns = FIXED + PER_ROUTER * routers;
@@ -82,7 +82,7 @@ int open_training_log(struct train *train)
         train->columns[i] = train->column_names[i];
     }
     return open_log(&train->log, in_folder(train->folder, "log.csv"), train->columns, columns,
-                    (double)train->step);
+                    last_step);
 }
 
 /* ---- saving ---- */

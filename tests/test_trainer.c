@@ -141,7 +141,7 @@ START_TEST(steps_repeat_to_the_bit)
 {
     const colt5_training_options options = little_options(COLT5_F32);
     struct training a = begin(&options), b = begin(&options);
-    for (int i = 0; i < (tiny() ? 2 : 50); i++) {
+    for (int i = 0; i < (tiny() ? 2 : 100); i++) {
         const colt5_step_report x = step(&a), y = step(&b);
         ck_assert(x.loss == y.loss && x.norm == y.norm && x.outcome == y.outcome);
     }
