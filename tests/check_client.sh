@@ -62,6 +62,8 @@ if [ $code = 3 ]; then
     exit 0
 fi
 [ $code = 0 ]
+"$destdir$bindir/colt5" train --preset tiny --data "$destdir$bindir/colt5" --steps 1 \
+    --output "$work/trained" >/dev/null
 for client in "$work/encode" "$work/cmake/build/encode"; do
     [ -x "$client" ] || continue
     numbers=$("$client" "$work/model" "In the beginning was the Word" | wc -w)
