@@ -109,7 +109,7 @@ struct session {
     const char *device;   /* --device */
     const char *progress; /* --progress */
     bool quiet;           /* --quiet */
-    bool finish_calls;    /* a signal stops no call of the library: interrupted() is asked instead */
+    bool finish_calls; /* a signal stops no call of the library: interrupted() is asked instead */
     colt5_context *ctx;
 };
 

@@ -1,129 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Attention on NVIDIA's matrix units (mma, compute capability 8.0 on), for f16 and bf16.
-//
-// A work-group of four warps has a tile of 64 queries of one head, a warp 16 of them, against tiles
-// of KEYS keys. Keys and values wait in local memory as they came, two tiles of each: while one is
-// worked on the next is on its way. Scores stay in registers, spread over a warp as the unit left
-// them (nvidia.cl), and as weights go back into it from there. Tiles are cut by token number, so
-// that a piece of a sequence gives the same bits as the whole.
-//
-// Rows in local memory are HEAD long, in chunks of 8 elements, permuted by the row's number: eight
-// rows that a warp reads at once lie in different banks.
+// Attention on NVIDIA's matrix units, for f16 and bf16: a tile of 64 queries of one head against
+// tiles of keys and their values (attention_warps.cl). Tiles are cut by token number, so that a
+// piece of a sequence gives the same bits as the whole.
 //
 // Where a value that a query does not see is not finite, 0 · it spoils the tile's sums: then the
 // work-group does its queries once more, one key at a time (attention_careful.cl).
-//
-// Defines: STORAGE 1|2, LOCAL as in attention.cl, HEAD 32|64|128: E rounded up. E and all offsets
-// are multiples of 8.
-
-#define ITEMS   128
-#define QUERIES 64
-#if HEAD > 64
-    #define KEYS 32 // 2·2·32·128 elements are 32 of the 48 KB there are
-#else
-    #define KEYS 64
-#endif
-#define CHUNKS  (HEAD / 8) // of a row
-#define STEPS   (HEAD / 16)
-#define COLUMNS (HEAD / 8) // groups of 8 columns of y
-#define GROUPS  (KEYS / 8) // groups of 8 keys
-
-#if STORAGE == 1
-    #define multiply_add multiply_add_f16
-    #define pack_pair    pack_pair_f16
-#else
-    #define multiply_add multiply_add_bf16
-    #define pack_pair    pack_pair_bf16
-#endif
-
-// Where chunk `chunk` of a row lies in a tile.
-INLINE uint place(uint row, uint chunk)
-{
-    return row * HEAD + (chunk ^ (HEAD == 32 ? row / 2 % 4 : row % 8)) * 8;
-}
-
-// What the keys of a tile are besides their rows.
-typedef struct {
-    int there[KEYS];    // whether the mask and the sequence let them through
-    float score[KEYS];  // what multiplies their values
-} keys_of_tile;
-
-// The tile of keys from token `start` on begins to come; what is not there becomes zeros.
-INLINE void fetch_keys(__local ushort *keys, __local ushort *values, __local keys_of_tile *tile,
-                       const key_source *from, const rows_of_head *rows, int start)
-{
-    const uint item = get_local_id(0);
-#pragma unroll 1
-    for (uint n = item; n < KEYS * CHUNKS; n += ITEMS) {
-        const uint row = n / CHUNKS, chunk = n % CHUNKS;
-        const int token = start + (int)row;
-        const bool there = (int)chunk * 8 < from->E && key_is_there(from, rows, token);
-        const int safe = there ? token : from->last; // of the others nothing is read
-        const size_t column = there ? chunk * 8 : 0;
-        __global const storage *tensor = tensor_of(from, safe);
-        copy_async(keys + place(row, chunk), tensor + key_of(from, rows, safe) + column,
-                   there ? 16 : 0);
-        copy_async(values + place(row, chunk), tensor + value_of(from, rows, safe) + column,
-                   there ? 16 : 0);
-    }
-    if (item < KEYS) {
-        const int token = start + (int)item;
-        const bool there = key_is_there(from, rows, token);
-        tile->there[item] = there;
-        tile->score[item] = there ? worth_of(from, rows, token) : 1.0f;
-    }
-}
-
-INLINE void fetch_queries(__local ushort *queries, __global const storage *q,
-                          const rows_of_head *rows, int E, int token, int begin, int end)
-{
-#pragma unroll
-    for (uint n = get_local_id(0); n < QUERIES * CHUNKS; n += ITEMS) {
-        const uint row = n / CHUNKS, chunk = n % CHUNKS;
-        const int query = token + (int)row;
-        const bool there = query >= begin && query < end && (int)chunk * 8 < E;
-        const size_t i = there ? query - rows->begin : 0, column = there ? chunk * 8 : 0;
-        copy_async(queries + place(row, chunk),
-                   q + rows->query + i * rows->query_step + column, there ? 16 : 0);
-    }
-}
-
-// scores [16 queries][KEYS] of a warp.
-INLINE void score_keys(float scores[GROUPS][4], uint queries[STEPS][4], __local const ushort *keys)
-{
-    const uint lane = get_local_id(0) % 8, low = get_local_id(0) / 8 % 2,
-               high = get_local_id(0) / 16 % 2;
-    EACH(j, GROUPS) EACH(e, 4) scores[j][e] = 0.0f;
-    EACH(step, STEPS) {
-        EACH(pair, GROUPS / 2) {
-            uint key[4];
-            load_matrices(key, keys + place(pair * 16 + high * 8 + lane, step * 2 + low));
-            multiply_add(scores[2 * pair], queries[step], key);
-            multiply_add(scores[2 * pair + 1], queries[step], key + 2);
-        }
-    }
-}
-
-// out [16 queries][HEAD] += weights [16][KEYS] · values
-INLINE void add_values(float out[COLUMNS][4], float weights[GROUPS][4],
-                       __local const ushort *values)
-{
-    const uint lane = get_local_id(0) % 8, low = get_local_id(0) / 8 % 2,
-               high = get_local_id(0) / 16 % 2;
-    EACH(step, KEYS / 16) {
-        // Sums lie as the unit wants its left operand, two groups of 8 columns for 16 k.
-        const uint left[4] = {pack_pair(weights[2 * step][0], weights[2 * step][1]),
-                              pack_pair(weights[2 * step][2], weights[2 * step][3]),
-                              pack_pair(weights[2 * step + 1][0], weights[2 * step + 1][1]),
-                              pack_pair(weights[2 * step + 1][2], weights[2 * step + 1][3])};
-        EACH(pair, COLUMNS / 2) {
-            uint value[4];
-            load_transposed(value, values + place(step * 16 + low * 8 + lane, pair * 2 + high));
-            multiply_add(out[2 * pair], left, value);
-            multiply_add(out[2 * pair + 1], left, value + 2);
-        }
-    }
-}
 
 // Scores times what belongs to them; those a query must not use become -infinity. A lane has the
 // queries query and query + 8, and of each group two neighbouring keys from `column` on.
@@ -182,8 +63,8 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     const size_t h = get_group_id(1), b = get_group_id(2);
     rows_of_head rows;
     ATTENTION_ROWS(&rows, b, h);
-    const int token = (rows.begin / QUERIES + (int)get_group_id(0)) * QUERIES;
-    const int begin = max(token, rows.begin), end = min(token + QUERIES, rows.end);
+    const int token = (rows.begin / OWN + (int)get_group_id(0)) * OWN;
+    const int begin = max(token, rows.begin), end = min(token + OWN, rows.end);
     const int null = present(null_kv) ? 1 : 0; // one key more, before the others
     const key_source from = {kv_buffer + kv_offset,
                              null_kv_buffer + null_kv_offset,
@@ -197,7 +78,9 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     while (start + KEYS <= from.first) start += KEYS;
 
     __local ushort *queries_tile = waiting[1][0];
-    fetch_queries(queries_tile, q_buffer + q_offset, &rows, (int)E, token, begin, end);
+    const row_filter filter = {begin - rows.begin, end - rows.begin, 0, 0};
+    fetch_rows(queries_tile, OWN, q_buffer + q_offset + rows.query, rows.query_step, (int)E,
+               token - rows.begin, &filter);
     if (start <= from.last)
         fetch_keys(waiting[0][0], waiting[0][1], &tiles[0], &from, &rows, start);
     end_batch();
@@ -208,9 +91,7 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     const int query = token + (int)(item / 32 * 16 + lane / 4); // and 8 further
     const uint column = lane % 4 * 2;
     uint queries[STEPS][4];
-    EACH(step, STEPS)
-        load_matrices(queries[step], queries_tile + place(item / 32 * 16 + lane % 16,
-                                                          step * 2 + lane / 16));
+    load_own(queries, queries_tile);
     barrier(CLK_LOCAL_MEM_FENCE); // the queries have been read
     float scale[2], best[2], sum[2], out[COLUMNS][4];
     EACH(row, 2) {
@@ -230,17 +111,17 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
         end_batch();
         wait_batches(1);
         barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all
-        const bool near = !LOCAL || (start >= first_seen(rows, token + QUERIES - 1) &&
+        const bool near = !LOCAL || (start >= first_seen(rows, token + OWN - 1) &&
                                      start + KEYS - 1 <= last_seen(rows, token));
         const bool whole = near && !present(mask) && start >= from.first &&
                            start + KEYS - 1 <= from.last;
         float scores[GROUPS][4];
-        score_keys(scores, queries, waiting[now][0]);
+        multiply_rows(scores, queries, waiting[now][0]);
         finish_scores(scores, scale, multiply, whole, &tiles[now], &rows, query, start, column);
         weigh(scores, best, sum, out);
         if (present(kv_scores))
             EACH(j, GROUPS) EACH(e, 4) scores[j][e] *= tiles[now].score[j * 8 + column + e % 2];
-        add_values(out, scores, waiting[now][1]);
+        add_rows(out, scores, waiting[now][1]);
         barrier(CLK_LOCAL_MEM_FENCE); // all are done with it
     }
 
@@ -265,7 +146,7 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     if (odd) spoiled = 1;
     barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
     const int i = token + (int)item;
-    if (!spoiled || item >= QUERIES || i < begin || i >= end) return;
+    if (!spoiled || item >= OWN || i < begin || i >= end) return;
     const float score = present(q_scores) ? at(q_scores, b * Q + i - rows.begin) : 1.0f;
     const float factor = LOG2_E / sqrt((float)E) * score;
     careful_row(&from, &rows, q_buffer + q_offset, y_buffer + y_offset,

@@ -68,6 +68,21 @@ MULTIPLY_ADD(multiply_add_bf16, "bf16")
 PACK_PAIR(pack_pair_f16, "f16x2")
 PACK_PAIR(pack_pair_bf16, "bf16x2")
 
+// The two floats that pack_pair put in a uint.
+inlined float2 unpack_pair_f16(uint pair)
+{
+    float2 x;
+    asm("{.reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high;}"
+        : "=f"(x.x), "=f"(x.y)
+        : "r"(pair));
+    return x;
+}
+
+inlined float2 unpack_pair_bf16(uint pair)
+{
+    return (float2)(as_float(pair << 16), as_float(pair & 0xFFFF0000u));
+}
+
 // x of the lane whose number differs by these bits.
 inlined float from_lane(float x, uint bits)
 {

@@ -196,7 +196,8 @@ colt5_status colt5_gradients_save(const colt5_gradients *gradients, const char *
 /** One backward. Start from {.struct_size = sizeof(colt5_backward)}. */
 typedef struct colt5_backward {
     size_t struct_size;
-    const colt5_tensor *dy; /* [in]  as y of the forward; its masked rows are taken for zeros */
+    /* [in] as y of the forward; masked rows of [B][N][..] are taken for zeros */
+    const colt5_tensor *dy;
     const colt5_tensor *dx; /* [out] as x; must not overlap dy; NULL: not wanted (text models) */
     colt5_gradients *gradients; /* [in,out] added to; NULL: not wanted */
 } colt5_backward;

@@ -69,8 +69,8 @@ static struct attention_tile tile_for(size_t E)
                          : (struct attention_tile){head, 8, 2, 1};
 }
 
-static colt5_status forward_tiles(colt5_context *ctx, const struct attention_problem *a,
-                                  const colt5_tensor *y, const colt5_tensor *lse)
+colt5_status attention_forward_tiles(colt5_context *ctx, const struct attention_problem *a,
+                                     const colt5_tensor *y, const colt5_tensor *lse)
 {
     struct attention_tile tile = tile_for(a->E);
     const size_t width = attention_width(a, &y, 1);
@@ -97,8 +97,9 @@ colt5_status attend_forward(colt5_context *ctx, const struct attention_problem *
     case ATTENTION_VECTORS:
         return forward_vectors(ctx, a, y, lse);
     case ATTENTION_TILES:
-        return attention_mma_can(ctx, a, y, forward_tiles) ? attention_mma(ctx, a, y, lse)
-                                                           : forward_tiles(ctx, a, y, lse);
+        return attention_mma_can(ctx, a, y, attention_forward_tiles)
+                   ? attention_mma(ctx, a, y, lse)
+                   : attention_forward_tiles(ctx, a, y, lse);
     }
     return COLT5_ERROR_INTERNAL;
 }

@@ -68,6 +68,10 @@ colt5_status attention_fit_tile(colt5_context *ctx, enum kernel kernel,
 colt5_status attend_forward(colt5_context *ctx, const struct attention_problem *attention,
                             const colt5_tensor *y, const colt5_tensor *lse);
 
+/* The same by attention_tiles.cl. */
+colt5_status attention_forward_tiles(colt5_context *ctx, const struct attention_problem *a,
+                                     const colt5_tensor *y, const colt5_tensor *lse);
+
 /* What the backward reads besides, and where it writes; NULL: not wanted. */
 struct attention_backward {
     const char *op;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/attention.h"
 
+#include "ops/attention_mma.h"
+
 #include <colt5/device.h>
 
 #include "runtime/check.h"
@@ -151,6 +153,7 @@ static struct attention_tile tile_for(size_t E)
 
 /* What the two kernels are built and run with. */
 struct plan {
+    enum kernel dq, dkv;
     const struct define *defines;
     size_t query_tiles, key_tiles, group;
 };
@@ -172,8 +175,7 @@ static colt5_status run_dq(colt5_context *ctx, const struct attention_backward *
 {
     const struct attention_problem *a = call->problem;
     if (!wants_queries(call)) return COLT5_OK;
-    return launch(ctx, KERNEL_ATTENTION_TILES_DQ, plan->defines,
-                  GROUPS(plan->query_tiles, a->H, a->B, plan->group),
+    return launch(ctx, plan->dq, plan->defines, GROUPS(plan->query_tiles, a->H, a->B, plan->group),
                   ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->null_kv), TENSOR(a->mask),
                        TENSOR(a->q_scores), TENSOR(a->kv_scores), INT(a->multiply_keys),
                        TENSOR(call->dy), TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q),
@@ -186,41 +188,63 @@ static colt5_status run_dkv(colt5_context *ctx, const struct attention_backward 
 {
     const struct attention_problem *a = call->problem;
     if (!wants_keys(call)) return COLT5_OK;
-    return launch(ctx, KERNEL_ATTENTION_TILES_DKV, plan->defines,
-                  GROUPS(plan->key_tiles, a->H, a->B, plan->group),
+    return launch(ctx, plan->dkv, plan->defines, GROUPS(plan->key_tiles, a->H, a->B, plan->group),
                   ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->mask), TENSOR(a->q_scores),
                        TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(call->dy),
                        TENSOR(&parts->terms), SIZE(a->B * a->H * a->Q), TENSOR(call->dkv),
                        TENSOR(call->dkv_scores ? &parts->dkv_scores : NULL), ATTENTION_SIZES(a)));
 }
 
-static colt5_status run_tiles(colt5_context *ctx, const struct attention_backward *call)
+/* Scratch is taken for the smallest tiles: which they are is not known while the context plans. */
+static colt5_status run_planned(colt5_context *ctx, const struct attention_backward *call,
+                                const struct plan *plan)
 {
     const struct attention_problem *a = call->problem;
     const struct stack_mark mark = workspace_mark(ctx);
-    const colt5_tensor *const others[] = {call->dy, call->dq, call->dkv};
-    const size_t width = attention_width(a, others, 3);
-    struct attention_tile tile = tile_for(a->E);
+    const size_t least = ATTENTION_LEAST_TY * tile_for(a->E).ry;
     struct parts parts;
     colt5_status status;
-    TRY(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DQ, a, width, tile_bytes, &tile));
-    TRY(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DKV, a, width, tile_bytes, &tile));
-    const size_t rows = tile.ty * tile.ry, least = ATTENTION_LEAST_TY * tile.ry;
-    const struct plan plan = {
-        .defines = ATTENTION_TILE_DEFINES(a, tile, width),
-        .query_tiles = attention_query_tiles(a, rows),
-        .key_tiles = (a->M + rows - 1) / rows,
-        .group = ATTENTION_TX * tile.ty,
-    };
-    /* The tile is not yet known while the context plans. */
     TRY(take_parts(ctx, call, attention_query_tiles(a, least), &parts));
     TRY(run_terms(ctx, call, &parts));
-    TRY(run_dq(ctx, call, &parts, &plan));
-    TRY(run_dkv(ctx, call, &parts, &plan));
-    TRY(run_sums(ctx, call, &parts, plan.query_tiles));
+    TRY(run_dq(ctx, call, &parts, plan));
+    TRY(run_dkv(ctx, call, &parts, plan));
+    TRY(run_sums(ctx, call, &parts, plan->query_tiles));
 out:
     workspace_rewind(ctx, mark);
     return status;
+}
+
+static colt5_status run_tiles(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
+    const colt5_tensor *const others[] = {call->dy, call->dq, call->dkv};
+    const size_t width = attention_width(a, others, 3);
+    struct attention_tile tile = tile_for(a->E);
+    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DQ, a, width, tile_bytes, &tile));
+    CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES_DKV, a, width, tile_bytes, &tile));
+    const size_t rows = tile.ty * tile.ry;
+    const struct plan plan = {.dq = KERNEL_ATTENTION_TILES_DQ,
+                              .dkv = KERNEL_ATTENTION_TILES_DKV,
+                              .defines = ATTENTION_TILE_DEFINES(a, tile, width),
+                              .query_tiles = attention_query_tiles(a, rows),
+                              .key_tiles = (a->M + rows - 1) / rows,
+                              .group = ATTENTION_TX * tile.ty};
+    return run_planned(ctx, call, &plan);
+}
+
+/* ---- NVIDIA's matrix units ---- */
+
+static colt5_status run_mma(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
+    const struct attention_mma_shape shape = attention_mma_shape(a, true);
+    const struct plan plan = {.dq = KERNEL_ATTENTION_MMA_DQ,
+                              .dkv = KERNEL_ATTENTION_MMA_DKV,
+                              .defines = ATTENTION_MMA_DEFINES(a, shape),
+                              .query_tiles = attention_query_tiles(a, ATTENTION_MMA_ROWS),
+                              .key_tiles = (a->M + ATTENTION_MMA_ROWS - 1) / ATTENTION_MMA_ROWS,
+                              .group = ATTENTION_MMA_ITEMS};
+    return run_planned(ctx, call, &plan);
 }
 
 static colt5_status run(colt5_context *ctx, void *data)
@@ -236,7 +260,9 @@ static colt5_status run(colt5_context *ctx, void *data)
         return run_vectors(ctx, call);
     }
     count_work(ctx, 14 * a->B * a->H * a->E * a->pairs, a->B * row * (6 * a->Q + 6 * a->M));
-    return run_tiles(ctx, call);
+    return attention_mma_can_go_back(ctx, call, attention_forward_tiles, run_tiles, run_mma)
+               ? run_mma(ctx, call)
+               : run_tiles(ctx, call);
 }
 
 colt5_status attend_backward(colt5_context *ctx, struct attention_backward *backward)

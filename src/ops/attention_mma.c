@@ -1,194 +1,137 @@
 /* SPDX-License-Identifier: MIT */
-/* Attention on NVIDIA's matrix units, by kernels/attention_mma.cl: f16 and bf16, forward. */
 #include "ops/attention_mma.h"
 
 #include <colt5/device.h>
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/attention_trial.h"
 #include "runtime/check.h"
-#include "runtime/memory.h"
 #include "runtime/probe.h"
 
-#define ITEMS       128 /* as in the kernel, like the next two */
-#define QUERIES     64
 #define WIDEST      128
+#define WIDEST_BACK 64    /* four kinds of rows share the registers */
 #define LOCAL_BYTES 34816 /* at most */
 
-/* 32, 64 or 128: what E is rounded up to. */
-static size_t head_of(size_t E)
+struct attention_mma_shape attention_mma_shape(const struct attention_problem *a, bool backward)
 {
-    return E <= 32 ? 32 : E <= 64 ? 64 : 128;
+    const size_t head = a->E <= 32 ? 32 : a->E <= 64 ? 64 : 128;
+    return (struct attention_mma_shape){head, backward || head > 64 ? 32 : 64};
 }
 
 colt5_status attention_mma(colt5_context *ctx, const struct attention_problem *a,
                            const colt5_tensor *y, const colt5_tensor *lse)
 {
+    const struct attention_mma_shape shape = attention_mma_shape(a, false);
     return launch(
-        ctx, KERNEL_ATTENTION_MMA,
-        DEFINES(STORAGE(y->type), DEFINE("LOCAL", a->local), DEFINE("HEAD", head_of(a->E))),
-        GROUPS(attention_query_tiles(a, QUERIES), a->H, a->B, ITEMS),
+        ctx, KERNEL_ATTENTION_MMA, ATTENTION_MMA_DEFINES(a, shape),
+        GROUPS(attention_query_tiles(a, ATTENTION_MMA_ROWS), a->H, a->B, ATTENTION_MMA_ITEMS),
         ARGS(TENSOR(a->q), TENSOR(a->kv), TENSOR(a->null_kv), TENSOR(a->mask), TENSOR(a->q_scores),
              TENSOR(a->kv_scores), INT(a->multiply_keys), TENSOR(y), TENSOR(lse),
              ATTENTION_SIZES(a)));
 }
 
-/* ---- self-test ---- */
-
-/* Tensors of a trial: a small problem with a ragged last tile, masked keys and all that multiplies.
- */
-struct trial {
-    colt5_tensor q, kv, null_kv, mask, q_scores, kv_scores, y[2];
-    struct attention_problem problem;
-};
-
-#define TRIAL_TENSORS 8
-
-static colt5_tensor *tensor_of(struct trial *trial, size_t i)
-{
-    colt5_tensor *const all[TRIAL_TENSORS] = {&trial->q,    &trial->kv,       &trial->null_kv,
-                                              &trial->mask, &trial->q_scores, &trial->kv_scores,
-                                              &trial->y[0], &trial->y[1]};
-    return all[i];
-}
-
-#define TRIAL_N 150
-#define TRIAL_H 2
-
-static void describe(struct trial *trial, bool local, colt5_type type, size_t E)
-{
-    const size_t N = TRIAL_N, H = TRIAL_H;
-    const colt5_tensor row = colt5_tensor_wrap(NULL, 0, type, 4, (size_t[]){1, N, H, E});
-    trial->q = local ? colt5_tensor_wrap(NULL, 0, type, 5, (size_t[]){1, N, 3, H, E}) : row;
-    trial->kv = colt5_tensor_wrap(NULL, 0, type, 5, (size_t[]){1, 1, N, H, 2 * E});
-    trial->null_kv = colt5_tensor_wrap(NULL, 0, type, 3, (size_t[]){2, H, E});
-    trial->mask = colt5_tensor_wrap(NULL, 0, COLT5_U8, 2, (size_t[]){1, N});
-    trial->q_scores = colt5_tensor_wrap(NULL, 0, COLT5_F32, 2, (size_t[]){1, N});
-    trial->kv_scores = colt5_tensor_wrap(NULL, 0, COLT5_F32, 3, (size_t[]){1, 1, N});
-    trial->y[0] = trial->y[1] = row;
-    trial->problem = (struct attention_problem){.local = local,
-                                                .q = &trial->q,
-                                                .kv = local ? &trial->q : &trial->kv,
-                                                .mask = &trial->mask,
-                                                .B = 1,
-                                                .Q = N,
-                                                .M = N,
-                                                .H = H,
-                                                .E = E,
-                                                .R = 1,
-                                                .N = N,
-                                                .window = local ? 40 : 0};
-    if (local) return;
-    trial->problem.null_kv = &trial->null_kv;
-    trial->problem.q_scores = &trial->q_scores;
-    trial->problem.kv_scores = &trial->kv_scores;
-    trial->problem.multiply_keys = 1;
-}
-
-/* Numbers between -1 and 1, or every seventh token masked. */
-static colt5_status fill(colt5_context *ctx, const colt5_tensor *tensor, uint32_t salt)
-{
-    const size_t count = colt5_tensor_count(tensor);
-    float *values = host_allocate(count * sizeof(*values));
-    REQUIRE(ctx, values, COLT5_ERROR_MEMORY, "attention: no host memory");
-    unsigned char *bytes = (unsigned char *)values;
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t bits = ((uint32_t)i + salt) * 2654435761u;
-        if (tensor->type == COLT5_U8)
-            bytes[i] = i % 7 != 3;
-        else
-            values[i] = (float)(bits >> 8) / (float)(1 << 23) - 1;
-    }
-    /* In place: a 16-bit value never lies behind the float it comes from. */
-    if (tensor->type != COLT5_U8) colt5_convert(COLT5_F32, values, tensor->type, values, count);
-    const colt5_status status = colt5_tensor_write(ctx, tensor, values);
-    host_release(values);
-    return status;
-}
-
-static colt5_status read_y(colt5_context *ctx, const colt5_tensor *y, uint16_t *stored,
-                           float *values)
-{
-    const colt5_status status = colt5_tensor_read(ctx, y, stored);
-    colt5_convert(y->type, stored, COLT5_F32, values, colt5_tensor_count(y));
-    return status;
-}
-
-/* Whether both ways came to about the same; the plain one is right. */
-static colt5_status compare(colt5_context *ctx, const struct trial *trial, bool *works)
-{
-    const size_t count = colt5_tensor_count(&trial->y[0]);
-    uint16_t *stored = host_allocate(count * sizeof(*stored));
-    float *values = host_allocate(2 * count * sizeof(*values));
-    colt5_status status =
-        stored && values ? COLT5_OK : fail(ctx, COLT5_ERROR_MEMORY, "attention: no host memory");
-    for (size_t i = 0; i < 2 && status == COLT5_OK; i++)
-        status = read_y(ctx, &trial->y[i], stored, values + i * count);
-    *works = status == COLT5_OK;
-    for (size_t i = 0; *works && i < count; i++)
-        *works = fabsf(values[i] - values[count + i]) < 0.02f;
-    host_release(stored);
-    host_release(values);
-    return status;
-}
+/* ---- trials ---- */
 
 /* What a kernel is tried with. */
 struct trial_call {
     const struct attention_problem *like;
-    attention_way plain;
+    attention_way forward;
+    attention_way_back plain, mma; /* NULL: the forward is tried */
 };
+
+static colt5_status try_forward(colt5_context *ctx, const struct trial_call *call,
+                                struct attention_trial *trial, bool *works)
+{
+    CHECK(call->forward(ctx, &trial->problem, &trial->y[0], NULL));
+    CHECK(attention_mma(ctx, &trial->problem, &trial->y[1], NULL));
+    return attention_trial_compare(ctx, trial->y, works);
+}
+
+static colt5_status go_back(colt5_context *ctx, attention_way_back way,
+                            struct attention_trial *trial, size_t i)
+{
+    const bool local = trial->problem.local;
+    const struct attention_backward backward = {.op = "attention",
+                                                .problem = &trial->problem,
+                                                .y = &trial->y[0],
+                                                .lse = &trial->lse,
+                                                .dy = &trial->dy,
+                                                .dq = &trial->dq[i],
+                                                .dkv = local ? &trial->dq[i] : &trial->dkv[i]};
+    return way(ctx, &backward);
+}
+
+static colt5_status try_backward(colt5_context *ctx, const struct trial_call *call,
+                                 struct attention_trial *trial, bool *works)
+{
+    bool alike = true;
+    CHECK(call->forward(ctx, &trial->problem, &trial->y[0], &trial->lse));
+    CHECK(go_back(ctx, call->plain, trial, 0));
+    CHECK(go_back(ctx, call->mma, trial, 1));
+    CHECK(attention_trial_compare(ctx, trial->dq, works));
+    if (!trial->problem.local) CHECK(attention_trial_compare(ctx, trial->dkv, &alike));
+    *works = *works && alike;
+    return COLT5_OK;
+}
 
 static colt5_status run_trial(colt5_context *ctx, void *data, bool *works)
 {
     const struct trial_call *call = data;
-    struct trial trial;
-    describe(&trial, call->like->local, call->like->q->type, head_of(call->like->E) - 8);
-    colt5_status status = COLT5_OK;
-    for (size_t i = 0; i < TRIAL_TENSORS && status == COLT5_OK; i++) {
-        colt5_tensor *tensor = tensor_of(&trial, i);
-        status = buffer_create(ctx, colt5_tensor_count(tensor) * colt5_type_size(tensor->type),
-                               &tensor->buffer);
-        if (status == COLT5_OK) status = fill(ctx, tensor, (uint32_t)i << 20);
-    }
-    if (status == COLT5_OK) status = call->plain(ctx, &trial.problem, &trial.y[0], NULL);
-    if (status == COLT5_OK) status = attention_mma(ctx, &trial.problem, &trial.y[1], NULL);
-    if (status == COLT5_OK) status = compare(ctx, &trial, works);
-    for (size_t i = 0; i < TRIAL_TENSORS; i++) buffer_release(&tensor_of(&trial, i)->buffer);
+    const struct attention_problem *a = call->like;
+    const size_t E = attention_mma_shape(a, false).head - 8; /* a ragged one */
+    struct attention_trial trial;
+    colt5_status status = attention_trial_make(ctx, a->local, a->q->type, E, &trial);
+    if (status == COLT5_OK)
+        status = (call->mma ? try_backward : try_forward)(ctx, call, &trial, works);
+    attention_trial_release(&trial);
     return status;
 }
 
 /* Of each kernel that is built: f16 or bf16, local or not, three widths. */
 static size_t variant(const struct attention_problem *a)
 {
-    const size_t type = a->q->type == COLT5_BF16, width = head_of(a->E) / 64; /* 0, 1, 2 */
-    return PROBE_ATTENTION_MMA + (type * 2 + a->local) * 3 + width;
+    const size_t type = a->q->type == COLT5_BF16, width = attention_mma_shape(a, false).head / 64;
+    return (type * 2 + a->local) * 3 + width;
 }
 
-/* ---- the door ---- */
+/* ---- the doors ---- */
 
 static bool multiple_of_8(const colt5_tensor *tensor)
 {
     return !tensor || tensor->offset % 8 == 0;
 }
 
-static bool rows_are_aligned(const struct attention_problem *a, const colt5_tensor *y)
+static bool device_can(const colt5_context *ctx, const struct attention_problem *a, size_t widest)
 {
-    return a->E % 8 == 0 && multiple_of_8(a->q) && multiple_of_8(a->kv) &&
-           multiple_of_8(a->null_kv) && y->offset % 2 == 0;
+    const colt5_device_info *device = colt5_context_device_info(ctx);
+    const char *wanted = getenv("COLT5_ATTENTION"), *units = device->matrix_units;
+    const bool has = !strcmp(units, "mma") || !strcmp(units, "wgmma");
+    return has && a->q->type != COLT5_F32 && !(wanted && !strcmp(wanted, "tiles")) &&
+           device->largest_group >= ATTENTION_MMA_ITEMS && device->local_memory >= LOCAL_BYTES &&
+           a->E <= widest && a->E % 8 == 0 && multiple_of_8(a->q) && multiple_of_8(a->kv) &&
+           multiple_of_8(a->null_kv);
 }
 
 bool attention_mma_can(colt5_context *ctx, const struct attention_problem *a, const colt5_tensor *y,
                        attention_way plain)
 {
-    const colt5_device_info *device = colt5_context_device_info(ctx);
-    const char *wanted = getenv("COLT5_ATTENTION");
-    const bool units =
-        !strcmp(device->matrix_units, "mma") || !strcmp(device->matrix_units, "wgmma");
-    if (!units || a->q->type == COLT5_F32 || (wanted && !strcmp(wanted, "tiles"))) return false;
-    if (device->largest_group < ITEMS || device->local_memory < LOCAL_BYTES) return false;
-    if (a->E > WIDEST || !rows_are_aligned(a, y)) return false;
-    struct trial_call call = {a, plain};
-    return probe(ctx, variant(a), "attention: matrix units are", run_trial, &call);
+    struct trial_call call = {.like = a, .forward = plain};
+    return device_can(ctx, a, WIDEST) && y->offset % 2 == 0 &&
+           probe(ctx, PROBE_ATTENTION_MMA + variant(a), "attention: matrix units are", run_trial,
+                 &call);
+}
+
+bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backward *call,
+                               attention_way forward, attention_way_back plain,
+                               attention_way_back mma)
+{
+    const struct attention_problem *a = call->problem;
+    struct trial_call trial = {a, forward, plain, mma};
+    const bool written_in_pairs =
+        (!call->dq || call->dq->offset % 2 == 0) && (!call->dkv || call->dkv->offset % 2 == 0);
+    return device_can(ctx, a, WIDEST_BACK) && multiple_of_8(call->dy) && written_in_pairs &&
+           probe(ctx, PROBE_ATTENTION_MMA_BACKWARD + variant(a),
+                 "attention: matrix units are, in the backward,", run_trial, &trial);
 }

@@ -1,22 +1,41 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Attention on NVIDIA's matrix units: kernels/attention_mma*.cl, f16 and bf16. `can` says whether
+ * they do it: the device has them, the type and the width are theirs, rows are aligned, and they
+ * once came to what the plain way comes to (tried when first asked; probe.h). Where the context has
+ * COLT5_ATTENTION=tiles in its environment they are left out.
+ */
 #ifndef COLT5_OPS_ATTENTION_MMA_H
 #define COLT5_OPS_ATTENTION_MMA_H
 
 #include "ops/attention.h"
 
-/* A way to run the forward. */
+#define ATTENTION_MMA_ROWS  64 /* of a tile, as in the kernels, like the next */
+#define ATTENTION_MMA_ITEMS 128
+
+/* A way to run the forward, and one to run the backward. */
 typedef colt5_status (*attention_way)(colt5_context *ctx, const struct attention_problem *a,
                                       const colt5_tensor *y, const colt5_tensor *lse);
+typedef colt5_status (*attention_way_back)(colt5_context *ctx,
+                                           const struct attention_backward *call);
 
-/*
- * Whether matrix units can do it: the device has them, the type is theirs, rows are aligned, and
- * they once came to what the plain way comes to (tried when first asked). COLT5_ATTENTION=tiles
- * leaves them out.
- */
 bool attention_mma_can(colt5_context *ctx, const struct attention_problem *a, const colt5_tensor *y,
                        attention_way plain);
-
 colt5_status attention_mma(colt5_context *ctx, const struct attention_problem *a,
                            const colt5_tensor *y, const colt5_tensor *lse);
+
+/* mma: the way that is tried, made of the kernels of attention_mma_backward.cl. */
+bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backward *call,
+                               attention_way forward, attention_way_back plain,
+                               attention_way_back mma);
+
+/* Defines of the kernels; those of the backward take smaller tiles. */
+struct attention_mma_shape {
+    size_t head, keys;
+};
+struct attention_mma_shape attention_mma_shape(const struct attention_problem *a, bool backward);
+#define ATTENTION_MMA_DEFINES(a, shape)                                                            \
+    DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local), DEFINE("HEAD", (shape).head),      \
+            DEFINE("KEYS", (shape).keys))
 
 #endif

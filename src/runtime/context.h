@@ -33,8 +33,8 @@ struct colt5_context {
     struct program_cache programs;
     struct workspace workspace;
     unsigned char probes[PROBES]; /* what came of them (probe.c) */
-    struct profile *profile; /* NULL: never set */
-    const char *part;        /* of the layer that runs: see profile_part */
+    struct profile *profile;      /* NULL: never set */
+    const char *part;             /* of the layer that runs: see profile_part */
 
     bool planning; /* launches are counted, not made (workspace.h) */
     uint64_t launches, flop, bytes;

@@ -17,10 +17,12 @@
     X(attention_careful) \
     X(attention_lanes) \
     X(attention_mma) \
+    X(attention_mma_backward) \
     X(attention_tiles) \
     X(attention_tiles_backward) \
     X(attention_vectors) \
     X(attention_vectors_backward) \
+    X(attention_warps) \
     X(attention_vectors_queries) \
     X(clear) \
     X(columns) \
@@ -62,6 +64,8 @@
     X(ADD, activation, add) \
     X(ATTENTION_ADD_NULL, attention_backward, attention_add_null) \
     X(ATTENTION_MMA, attention_mma, attention_mma) \
+    X(ATTENTION_MMA_DKV, attention_mma_backward, attention_mma_dkv) \
+    X(ATTENTION_MMA_DQ, attention_mma_backward, attention_mma_dq) \
     X(ATTENTION_SUM_HEADS, attention_backward, attention_sum_heads) \
     X(ATTENTION_TERMS, attention_backward, attention_terms) \
     X(ATTENTION_TILES, attention_tiles, attention_tiles) \
@@ -161,13 +165,15 @@
     X(attention_blocks, attention) \
     X(attention_careful, attention) \
     X(attention_lanes, attention) \
-    X(attention_mma, attention_careful) \
-    X(attention_mma, nvidia) \
+    X(attention_mma, attention_warps) \
+    X(attention_mma_backward, attention_warps) \
     X(attention_tiles, attention_blocks) \
     X(attention_tiles_backward, attention_blocks) \
     X(attention_vectors, attention_lanes) \
     X(attention_vectors_backward, attention_lanes) \
     X(attention_vectors_queries, attention_lanes) \
+    X(attention_warps, attention_careful) \
+    X(attention_warps, nvidia) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
     X(mma_gemm, gemm_tiles) \

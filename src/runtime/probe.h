@@ -8,7 +8,11 @@
 #include <colt5/context.h>
 
 /* Numbers of what is tried; a range for each kind. */
-enum probe { PROBE_ATTENTION_MMA, PROBES = PROBE_ATTENTION_MMA + 12 };
+enum probe {
+    PROBE_ATTENTION_MMA,
+    PROBE_ATTENTION_MMA_BACKWARD = PROBE_ATTENTION_MMA + 12,
+    PROBES = PROBE_ATTENTION_MMA_BACKWARD + 12
+};
 
 /* Sets *works where the way does what its plain twin does. */
 typedef colt5_status (*probe_test)(colt5_context *ctx, void *call, bool *works);
