@@ -2,6 +2,7 @@
 /* colt5 train: trains a text model on any files. */
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "train.h"
@@ -108,7 +109,8 @@ static int begin(struct train *train)
     double bits;
     const colt5_status status = colt5_trainer_save(train->trainer, train->folder);
     if (status != COLT5_OK) return complain_step(train, status);
-    int code = open_training_log(train, -1);
+    int code = lock_folder(train);
+    if (code == EXIT_FINE) code = open_training_log(train, -1);
     if (code == EXIT_FINE) code = evaluate(train, &bits);
     if (code == EXIT_FINE) code = report_step(train, &none, bits);
     return code == EXIT_FINE ? save_all(train) : code;
@@ -167,7 +169,8 @@ static int run_steps(struct train *train)
 static int train_model(struct train *train)
 {
     int code = EXIT_FINE;
-    if (train->given.resume) code = settle_resumed(train);
+    if (train->given.resume) code = lock_folder(train);
+    if (code == EXIT_FINE && train->given.resume) code = settle_resumed(train);
     if (code == EXIT_FINE && train->checkpoint && train->step == train->options.steps) {
         note("%s: all %zu steps are done; --steps adds more", train->folder, train->options.steps);
         return EXIT_FINE;
@@ -191,6 +194,7 @@ static void release(struct train *train)
     free(train->row);
     for (size_t i = 0; i < train->path_count; i++) free(train->paths[i]);
     free(train->paths);
+    if (train->lock) close(train->lock);
     if (!train->session.ctx) return;
     colt5_trainer_destroy(train->trainer);
     colt5_data_close(train->data);

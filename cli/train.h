@@ -44,6 +44,7 @@ struct train {
     uint64_t step;            /* steps done */
     uint64_t checkpoint_step; /* of the last checkpoint */
     double held_out;          /* bits at the last evaluation; NaN before the first */
+    int lock;                 /* file descriptor of the folder; 0: none */
     bool no_picture;          /* the library was built without libpng */
 
     struct training_log log;
@@ -64,6 +65,8 @@ char *find_preset(const char *name);
 
 /* A folder that is not there, or is empty; another is refused and not touched (train_folder.c). */
 int check_folder(const char *folder);
+/* Keeps other processes from training in the folder, until this one ends. */
+int lock_folder(struct train *train);
 /* The log, and its columns; rows of later steps than this are dropped, -1 for all. */
 int open_training_log(struct train *train, double last_step);
 /* A checkpoint, the model, the picture. */

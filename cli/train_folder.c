@@ -2,9 +2,12 @@
 /* The folder of a training: config.json model.safetensors log.csv loss.png checkpoints/. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "train.h"
 
@@ -55,6 +58,19 @@ int check_folder(const char *folder)
         return EXIT_BAD_INPUT;
     }
     return code;
+}
+
+/* Where the file system knows no locks there is none. */
+int lock_folder(struct train *train)
+{
+    const int folder = open(train->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+        train->lock = folder < 0 ? 0 : folder;
+        return EXIT_FINE;
+    }
+    close(folder);
+    complain("%s: another process is training there", train->folder);
+    return EXIT_BAD_INPUT;
 }
 
 /* ---- the log ---- */

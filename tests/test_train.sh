@@ -141,18 +141,20 @@ fi
 
 # ---- interrupted ----
 "$colt5" train --config little.json --data text --output stopped --steps 1000000 --progress=json \
-    >out 2>err &
+    >stopped.out 2>stopped.err &
 process=$!
 tries=0
-until grep -q '"step"' err || [ $tries = 600 ]; do
+until grep -q '"step"' stopped.err || [ $tries = 600 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
+check 4 'stopped: another process is training there' "$colt5" train --resume stopped
 kill -INT $process
 wait $process
 code=$?
 checks=$((checks + 1))
 [ $code = 130 ] || wrong "interrupted, but exit code $code"
+cp stopped.err err
 said 'colt5 train --resume stopped. goes on from step [0-9]+ of 1000000'
 step=$(sed -n 's/.*from step \([0-9]*\) of.*/\1/p' err)
 check 0 "going on from stopped/checkpoints/$step" "$colt5" train --resume stopped \
