@@ -121,7 +121,7 @@ colt5_status masked_language_model_forward(struct pass *pass, const colt5_tensor
 colt5_status masked_language_model_backward(struct pass *pass, const colt5_tensor *ids,
                                             const colt5_tensor *dy);
 
-/* The door's own: what colt5_layer_forward has checked, and the pass of a call. */
+/* What forward and backward begin with. (call.c) */
 colt5_status check_forward(colt5_context *ctx, const colt5_layer *layer,
                            const colt5_forward *forward);
 struct pass pass_start(colt5_context *ctx, const colt5_layer *layer, const colt5_forward *forward);
