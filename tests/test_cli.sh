@@ -245,12 +245,17 @@ json 'all(r["backward"] is True and r["launches"] > 1 and r["bytes"] > 0 for r i
 cp "$work/out" before.json
 cp t.json "$work/out"
 json '(lambda spans, names: len(names) > 10 and names[-1] == "block, f32, 1 x 256, with backward"
-    and {"clear", "coor_descent_gradient"} < {e["name"] for e in spans}
+    and {"clear", "layer_norm_forward"} < {e["name"] for e in spans}
     and all(e["dur"] >= 0 and e["ts"] >= 0 for e in spans)
     and all(a["ts"] <= b["ts"] for a, b in zip(spans, spans[1:]) if a["pid"] == b["pid"])
     and sum(e["args"].get("flop", 0) for e in spans) > 1e9)
     ([e for e in d["traceEvents"] if e["ph"] == "X"],
      [e["args"]["name"] for e in d["traceEvents"] if e["name"] == "process_name"])'
+if command -v python3 >/dev/null; then
+    check 0 '^[|] light attention [|] `' python3 "$srcdir/bench/trace_picture.py" t.json \
+        --heading "block, f32" --rows before.json --output picture.svg
+    check 0 '</svg>' tail -n 1 picture.svg
+fi
 check 0 '^[|] block [|].* yes [|]' "$colt5" bench --backward --seq 256 --repeat 1 --compare before.json
 check 0 '' "$colt5" bench again --backward --text text.txt --repeat 1 --format json \
     --compare before.json
