@@ -6,9 +6,10 @@
     python3 bench/trace_picture.py trace.json --rows rows.json --output trace.svg
 
 The picture has the run's commands from left to right, coloured by the part of the layer they belong to, and under it how long each
-kernel took in each part. The table, Markdown on standard output, adds what each reached. With --rows, a report of the same run, rates
-are also shares of the device's ceilings, which the report's own shares give away. Commands of one call of an op count as one, under
-the name of the one that took longest.
+kernel took in each part. The table, Markdown on standard output, adds what each reached: operations of products and attention, bytes of
+the rest. Where the device's ceilings are known, from --rows, a report of the same run, or from --ceilings, it also says how much of
+the time the floor is: the work of each call at the ceiling for operations or for bytes, whichever takes longer. Commands of one call
+of an op count as one, under the name of the one that took longest.
 
 --heading picks one of several runs in a trace, by a part of its name; without it the last is taken. Needs Python alone.
 """
@@ -23,17 +24,22 @@ class Call:
     """One call of an op: its commands, the part they belong to, its work."""
 
     def __init__(self, commands):
-        about = commands[0]["args"]
-        self.part, self.flop, self.bytes = about.get("part", "other"), about.get("flop", 0), about.get("bytes", 0)
+        self.part = commands[0]["args"].get("part", "other")
+        self.flop, self.bytes = (sum(e["args"].get(name, 0) for e in commands) for name in ("flop", "bytes"))
         self.kernel = max(commands, key=lambda e: e["dur"])["name"]
         self.us, self.commands = sum(e["dur"] for e in commands), len(commands)
+
+
+    def floor(self, best):
+        """Microseconds at the least."""
+        return 1e6 * max(self.flop / best[0], self.bytes / best[1]) if all(best) else 0
 
 
 class Group:
     """Calls of one kernel in one part."""
 
     def __init__(self, calls):
-        self.part, self.kernel, self.calls = calls[0].part, calls[0].kernel, len(calls)
+        self.part, self.kernel, self.calls, self.each = calls[0].part, calls[0].kernel, len(calls), calls
         self.us, self.commands, self.flop, self.bytes = (sum(getattr(c, name) for c in calls) for name in ("us", "commands", "flop", "bytes"))
 
 
@@ -56,22 +62,22 @@ def collect(items, key, make):
 
 
 def ceilings(path, name):
-    """(GFLOP/s, GB/s) of the device at its best, from the row with this heading."""
+    """FLOP/s and B/s of the device at its best, from the row with this heading."""
     with open(path) as file:
         for row in json.load(file):
             if name.startswith(f"{row['name']}, {row['dtype']}, {row['batch']} x {row['seq']}") and ("backward" in name) == row["backward"]:
-                rate = lambda amount, share: amount / row["median_ms"] / 1e6 / share if share else 0
+                rate = lambda amount, share: 1e3 * amount / row["median_ms"] / share if share else 0
                 return rate(row["flop"], row["product_share"]), rate(row["bytes"], row["copy_share"])
     raise SystemExit(f"{path}: no row is {name!r}")
 
 
-def reached(group, best):
-    """"80 GFLOP/s (61 %)": of products and attention operations, of the rest bytes."""
-    amount, unit, most = (group.flop, "GFLOP/s", best[0]) if group.flop > 4 * group.bytes else (group.bytes, "GB/s", best[1])
+def reached(group):
+    """"80 GFLOP/s" or "1.7 TB/s"."""
+    amount, unit = (group.flop, "FLOP/s") if group.flop > 4 * group.bytes else (group.bytes, "B/s")
     if not amount or not group.us:
         return "–"
     rate = amount / group.us / 1e3
-    return f"{rate:.3g} {unit}" + (f" ({100 * rate / most:.0f} %)" if most else "")
+    return (f"{rate / 1e3:.3g} T" if rate >= 1e3 else f"{rate:.3g} G") + unit
 
 
 def colour(part):
@@ -130,25 +136,30 @@ def picture(title, events, groups, most):
 
 def table(groups, best):
     busy = sum(g.us for g in groups)
-    yield "| part | kernel | calls | commands | ms | share | reached |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    known = all(best)
+    yield "| part | kernel | calls | commands | ms | share | reached |" + (" floor |" if known else "")
+    yield "| --- | --- | --- | --- | --- | --- | --- |" + (" --- |" if known else "")
     for g in groups:
-        if g.us >= 0.001 * busy:
-            yield f"| {g.part} | `{g.kernel}` | {g.calls} | {g.commands} | {g.us / 1e3:.3g} | {100 * g.us / busy:.1f} % | {reached(g, best)} |"
+        if g.us < 0.001 * busy:
+            continue
+        floor = sum(call.floor(best) for call in g.each)
+        yield (f"| {g.part} | `{g.kernel}` | {g.calls} | {g.commands} | {g.us / 1e3:.3g} | {100 * g.us / busy:.1f} % | {reached(g)} |" +
+               (f" {100 * floor / g.us:.0f} % |" if known else ""))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trace")
     parser.add_argument("--rows", help="the report of --format json")
+    parser.add_argument("--ceilings", nargs=2, type=float, default=(0, 0), metavar=("FLOP/s", "B/s"), help="instead")
     parser.add_argument("--heading", default="", help="part of a run's name")
     parser.add_argument("--output", help="the picture, SVG")
     parser.add_argument("--most", type=int, default=12, help="bars in the picture")
     options = parser.parse_args()
     name, device, events = read_run(options.trace, options.heading)
-    calls = collect(events, lambda e: e["args"]["call"], Call)
+    calls = collect(events, lambda e: (e["args"]["call"], e["args"].get("part")), Call)
     groups = sorted(collect(calls, lambda c: (c.part, c.kernel), Group), key=lambda g: -g.us)
-    best = ceilings(options.rows, name) if options.rows else (0, 0)
+    best = ceilings(options.rows, name) if options.rows else options.ceilings
     busy, whole = sum(e["dur"] for e in events), max(e["ts"] + e["dur"] for e in events)
     print(f"{name}; {device}: {len(events)} commands, busy {busy / 1e3:.4g} ms of {whole / 1e3:.4g} ms\n")
     print("\n".join(table(groups, best)))
