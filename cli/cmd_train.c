@@ -111,9 +111,10 @@ static int begin(struct train *train)
     if (status != COLT5_OK) return complain_step(train, status);
     int code = lock_folder(train);
     if (code == EXIT_FINE) code = open_training_log(train, -1);
+    if (code == EXIT_FINE) code = save_all(train);
     if (code == EXIT_FINE) code = evaluate(train, &bits);
     if (code == EXIT_FINE) code = report_step(train, &none, bits);
-    return code == EXIT_FINE ? save_all(train) : code;
+    return code == EXIT_FINE ? save_picture(train) : code;
 }
 
 static int stop_at(const struct train *train, const colt5_step_report *step)

@@ -71,6 +71,7 @@ int lock_folder(struct train *train);
 int open_training_log(struct train *train, double last_step);
 /* A checkpoint, the model, the picture. */
 int save_all(struct train *train);
+int save_picture(struct train *train);
 
 /*
  * Says what failed once signals stop no call any more. A driver that is building when the signal

@@ -103,7 +103,7 @@ int open_training_log(struct train *train, double last_step)
 
 /* ---- saving ---- */
 
-static int save_picture(struct train *train)
+int save_picture(struct train *train)
 {
     if (train->no_picture) return EXIT_FINE;
     const double baseline = colt5_data_describe(train->data)->baseline_bits;
