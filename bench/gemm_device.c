@@ -4,8 +4,9 @@
  *
  *     gemm_device [device] [backend] [rows in out]
  *
- * backend: tiled, packed, clblast, cblas or all. Three numbers replace the list of shapes. A time
- * is the mean of a run of calls with one wait at the end, the best of five such runs.
+ * backend: mma, split, tiled, packed, clblast, cblas or all. Three numbers replace the list of
+ * shapes. A time is the mean of a run of calls with one wait at the end, the best of five such
+ * runs.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -27,7 +28,12 @@ struct shape {
 static const struct shape shapes[] = {{8192, 8192, 8192}, {65536, 512, 1536}, {65536, 512, 512},
                                       {65536, 512, 256},  {65536, 256, 512},  {2048, 512, 2048},
                                       {2048, 2048, 512},  {0, 0, 0}};
-static const char *const backends[] = {"tiled", "packed", "clblast", "cblas", NULL};
+static const struct {
+    const char *name;
+    colt5_type first, last; /* types it multiplies */
+} backends[] = {{"mma", COLT5_F16, COLT5_BF16},    {"split", COLT5_F32, COLT5_F32},
+                {"tiled", COLT5_F32, COLT5_BF16},  {"packed", COLT5_F32, COLT5_BF16},
+                {"clblast", COLT5_F32, COLT5_F32}, {"cblas", COLT5_F32, COLT5_F32}};
 
 static bool left_out; /* the library said that this backend will not do */
 
@@ -166,14 +172,14 @@ int main(int count, char **arguments)
     const struct shape asked[2] = {{count > 5 ? strtoul(arguments[3], NULL, 10) : 0,
                                     count > 5 ? strtoul(arguments[4], NULL, 10) : 0,
                                     count > 5 ? strtoul(arguments[5], NULL, 10) : 0}};
-    for (size_t b = 0; backends[b]; b++) {
-        if (only && strcmp(only, backends[b]) != 0) continue;
-        const bool f32_only = !strcmp(backends[b], "clblast") || !strcmp(backends[b], "cblas");
-        setenv("COLT5_GEMM", backends[b], 1);
+    for (size_t b = 0; b < sizeof(backends) / sizeof(backends[0]); b++) {
+        const char *name = backends[b].name;
+        if (only && strcmp(only, name) != 0) continue;
+        setenv("COLT5_GEMM", name, 1);
         left_out = false;
-        for (colt5_type type = COLT5_F32; type <= (f32_only ? COLT5_F32 : COLT5_BF16); type++)
+        for (colt5_type type = backends[b].first; type <= backends[b].last; type++)
             for (const struct shape *s = count > 5 ? asked : shapes; s->rows && !left_out; s++)
-                run_case(device, backends[b], type, *s);
+                run_case(device, name, type, *s);
     }
     return EXIT_SUCCESS;
 }

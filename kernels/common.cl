@@ -250,10 +250,11 @@ inline float lanes_sum(float value, __local float *scratch)
 // The exact GELU and its slope for a type T (float, float4, wide). Half of erfc(|x|/√2) is
 // exp(-x²/2)·t·Q(t) with t = 1/(1 + 0.35|x|), a fit of relative error 4e-8 on [0, 14], beyond which
 // it is 0. Being added to x or 0, it keeps the digits that 1 + erf(x/√2) loses in the tail.
-#define GELU_FUNCTIONS(T, gelu, gelu_slope)                                                         \
+#define GELU_FUNCTIONS(T, gelu, gelu_slope) GELU_FUNCTIONS_BY(T, gelu, gelu_slope, exp, 1.0f /)
+#define GELU_FUNCTIONS_BY(T, gelu, gelu_slope, exp, recip)                                          \
     inline T gelu##_tail(T a, T bell)                                                               \
     {                                                                                               \
-        const T t = 1.0f / (1.0f + 0.35f * a);                                                      \
+        const T t = recip(1.0f + 0.35f * a);                                                        \
         T q = -0.02914603f;                                                                         \
         q = q * t + 0.14397217f;                                                                    \
         q = q * t - 0.2557152f;                                                                     \

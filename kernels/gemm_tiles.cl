@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the products of tiles have in common (tiled_gemm, mma_gemm): elements by four, the order of
-// the tiles, what becomes of a sum.
+// What the products of tiles have in common (tiled_gemm, mma_gemm, split): elements by four, the
+// order of the tiles, what becomes of a sum.
 //
 // Defines: STORAGE; C_F32 as in common.cl; VECTOR 1 where four neighbours of an operand may be read
 // at once.
@@ -8,6 +8,14 @@
 #ifndef BAND
     #define BAND 8 // tiles along M that share columns of B while these are in the cache
 #endif
+
+inline float4 floats_of_halves(uint2 x) { return vload_half4(0, (const half *)&x); }
+inline uint2 halves_of(float4 x)
+{
+    uint2 bits;
+    vstore_half4_rte(x, 0, (half *)&bits);
+    return bits;
+}
 
 // Four elements at once, as they lie in memory (two words for 16-bit types: half the registers); i
 // and the buffer's address are multiples of four elements.
@@ -17,13 +25,8 @@ inline float4 floats_of(float4 x) { return x; }
 inline float4 storage_of(float4 x) { return x; }
 #elif STORAGE == 1
 typedef uint2 storage4;
-inline float4 floats_of(uint2 x) { return vload_half4(0, (const half *)&x); }
-inline uint2 storage_of(float4 x)
-{
-    uint2 bits;
-    vstore_half4_rte(x, 0, (half *)&bits);
-    return bits;
-}
+    #define floats_of  floats_of_halves
+    #define storage_of halves_of
 #else
 typedef uint2 storage4;
 inline float4 floats_of(uint2 x)
@@ -73,6 +76,28 @@ inlined storage4 four(__global const storage *line, uint i, uint end)
 #else
     return storage_of(four_of(line, i, end));
 #endif
+}
+
+// Float32 products from pairs of f16 (split.cl): whether the two operands of a product are such that
+// pairs hold them. Of each, ranges has the bits of the largest magnitude, and the complement of the
+// bits of the least among the largest of its runs of 32 neighbours. With the largest brought to 2^14
+// the pair is off by 2^-26 at most, so every run is held as exactly as float32 holds its largest.
+inlined bool pairs_hold(__global const int *ranges)
+{
+    bool good = true;
+    for (uint i = 0; i < 2; i++) {
+        const uint largest = (uint)ranges[2 * i], least = ~(uint)ranges[2 * i + 1];
+        good = good && (largest == 0 || (largest >= 67u << 23 && largest < 187u << 23 &&
+                                         least + (16u << 23) >= largest));
+    }
+    return good;
+}
+
+// 2^e that brings the largest magnitude of operand i to 2^14 … 2^15, for sign 1; 2^-e for -1.
+inlined float pair_scale(__global const int *ranges, uint i, int sign)
+{
+    const int largest = ranges[2 * i];
+    return largest == 0 ? 1.0f : as_float((uint)(127 + sign * (141 - (largest >> 23))) << 23);
 }
 
 // The tile that a work-group makes, along M and along N: BAND tiles of M, then the next columns.

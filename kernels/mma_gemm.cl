@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tiled_gemm on NVIDIA's matrix units (mma, compute capability 8.0 on), for f16 and bf16.
+// tiled_gemm on NVIDIA's matrix units (mma, compute capability 8.0 on), for f16 and bf16; and with
+// STORAGE 0 for floats that are pairs of f16 (split.cl), high · high + high · low + low · high.
 //
 // Four warps make one TILE×TILE tile of C, each a quarter of it. Slabs of A and B, DEPTH deep, wait
 // in local memory as they came, STAGES of them: while one is multiplied the next ones are on their
@@ -9,8 +10,8 @@
 // is moved in chunks of 8 elements, 16 bytes. Eight rows (lines) that a warp reads at once lie in
 // different banks: the chunks of a row are permuted by its number.
 //
-// Defines: STORAGE 1|2; C_F32, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm; VECTOR 1 where a chunk may
-// be read at once (offsets and the contiguous sizes are multiples of 8).
+// Defines: STORAGE, C_F32, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm; VECTOR 1 where a chunk may be
+// read at once (offsets and the lengths of rows, or lines, are multiples of 8).
 
 #ifndef TILE
     #define TILE 128 // rows and columns of C in a work-group
@@ -21,6 +22,7 @@
 
 #define DEPTH      32 // k in a slab
 #define ITEMS      128
+#define ABSENT_ROW 0xFFFFFFFFu
 #define WARP_TILE  (TILE / 2)
 #define TILES_M    (WARP_TILE / 16) // of the matrix unit, of a warp
 #define TILES_N    (WARP_TILE / 8)
@@ -33,12 +35,37 @@
 #define STRIDE     (WARP_TILE + 8) // of sums in local memory: half a warp writes to different banks
 #define LANES_C    (WARP_TILE / 4) // lanes that write a row of C, four columns each
 #define ROWS_C     (32 / LANES_C)
-#define PASSES     (16 / ROWS_C)
+#define BATCH      4
 
-#if STORAGE == 1
-    #define multiply_add multiply_add_f16
-#else
+#if STORAGE == 2
     #define multiply_add multiply_add_bf16
+    #define pack_pair    pack_pair_bf16
+#else
+    #define multiply_add multiply_add_f16
+    #define pack_pair    pack_pair_f16
+#endif
+
+#if STORAGE == 0
+typedef ushort operand;
+    #define TERMS       3 // the small ones first
+    #define A_IS_LOW(t) ((t) == 0)
+    #define B_IS_LOW(t) ((t) == 1)
+    #define multiply    multiply_apart
+#else
+typedef storage operand;
+    #define TERMS       1
+    #define A_IS_LOW(t) false
+    #define B_IS_LOW(t) false
+    #define multiply    multiply_on
+#endif
+
+// Where C has 16 bits, GELU by the quick instructions, good to 20 bits or so.
+#if C_F32
+    #define gelu_of gelu4
+    #define rounded(x) (x)
+#else
+GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, native_exp, native_recip)
+inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(x.z, x.w)); }
 #endif
 
 // Where chunk `chunk` of a row, or of a line, lies in its slab.
@@ -53,7 +80,7 @@ inlined uint place_in_lines(uint line, uint chunk)
 }
 
 // A chunk of which `count` elements exist, zeros after them.
-inlined void fetch_chunk(__local ushort *to, __global const storage *from, uint count)
+inlined void fetch_chunk(__local ushort *to, __global const operand *from, uint count)
 {
 #if VECTOR
     copy_async(to, from, count ? 16 : 0);
@@ -68,28 +95,29 @@ inlined uint count_of(uint begin, uint end)
     return begin < end ? min(end - begin, 8u) : 0;
 }
 
-// The rows a work-item moves, each TILE/CHUNKS rows further; bit v of `there` says that row v exists.
-inlined void fetch_rows(__local ushort *slab, __global const storage *const *rows, uint there, uint k,
-                        uint end)
+// The rows a work-item moves, by their numbers in x, `length` apart; ABSENT_ROW is one of zeros.
+inlined void fetch_rows(__local ushort *slab, __global const operand *x, const uint *rows, uint length,
+                        uint k, uint end)
 {
     const uint item = get_local_id(0), chunk = item % ROW_CHUNKS;
     const uint count = count_of(k + chunk * 8, end);
 #pragma unroll
     for (uint v = 0; v < CHUNKS; v++)
         fetch_chunk(slab + place_in_rows(item / ROW_CHUNKS + v * ROW_STEP, chunk),
-                    rows[v] + k + chunk * 8, there >> v & 1 ? count : 0);
+                    x + (rows[v] == ABSENT_ROW ? 0 : (size_t)rows[v] * length + k + chunk * 8),
+                    rows[v] == ABSENT_ROW ? 0 : count);
 }
 
-// The lines a work-item moves, of R elements each; the tile's rows begin at r.
-inlined void fetch_lines(__local ushort *slab, __global const storage *x, uint r, uint R, uint k,
-                         uint end)
+// The lines a work-item moves, `length` apart, R elements each; the tile's rows begin at r.
+inlined void fetch_lines(__local ushort *slab, __global const operand *x, uint length, uint r, uint R,
+                         uint k, uint end)
 {
     const uint item = get_local_id(0), chunk = item % LINE_CHUNKS;
     const uint count = count_of(r + chunk * 8, R);
 #pragma unroll
     for (uint v = 0; v < CHUNKS; v++) {
         const uint line = item / LINE_CHUNKS + v * LINE_STEP;
-        fetch_chunk(slab + place_in_lines(line, chunk), x + (size_t)(k + line) * R + r + chunk * 8,
+        fetch_chunk(slab + place_in_lines(line, chunk), x + (size_t)(k + line) * length + r + chunk * 8,
                     k + line < end ? count : 0);
     }
 }
@@ -107,7 +135,7 @@ inlined void load_quarters(uint *x, __local const ushort *slab, const bool in_li
 }
 
 // Adds the product of two slabs to a warp's sums.
-inlined void multiply(float sums[TILES_M][TILES_N][4], __local const ushort *a,
+inlined void multiply_on(float sums[TILES_M][TILES_N][4], __local const ushort *a,
                       __local const ushort *b, uint row, uint column)
 {
     const uint low = get_local_id(0) / 8 % 2, high = get_local_id(0) / 16 % 2;
@@ -128,6 +156,36 @@ inlined void multiply(float sums[TILES_M][TILES_N][4], __local const ushort *a,
     }
 }
 
+// The same, the slab's sums made apart and added as floats. The unit cuts off what lies below a sum's
+// last digit, always towards zero: along all of K that would add up to more than float32 loses.
+inlined void multiply_apart(float sums[TILES_M][TILES_N][4], __local const ushort *a,
+                            __local const ushort *b, uint row, uint column)
+{
+    const uint low = get_local_id(0) / 8 % 2, high = get_local_id(0) / 16 % 2;
+    uint left[DEPTH / 16][TILES_M][4];
+#pragma unroll
+    for (uint s = 0; s < DEPTH / 16; s++)
+#pragma unroll
+        for (uint i = 0; i < TILES_M; i++)
+            load_quarters(left[s][i], a, TRANSPOSE_A, row + i * 16, s * 16, low, high);
+#pragma unroll
+    for (uint j = 0; j < TILES_N; j += 2) {
+        uint right[DEPTH / 16][4];
+#pragma unroll
+        for (uint s = 0; s < DEPTH / 16; s++)
+            load_quarters(right[s], b, !TRANSPOSE_B, column + j * 8, s * 16, high, low);
+#pragma unroll
+        for (uint i = 0; i < 2 * TILES_M; i++) {
+            float fresh[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+            for (uint s = 0; s < DEPTH / 16; s++)
+                multiply_add(fresh, left[s][i / 2], right[s] + i % 2 * 2);
+#pragma unroll
+            for (uint e = 0; e < 4; e++) sums[i / 2][j + i % 2][e] += fresh[e];
+        }
+    }
+}
+
 // What stands around the product.
 struct around {
     __global c_storage *c;
@@ -136,89 +194,144 @@ struct around {
     __global const int *scatter;        // only if scattered
     bool add, scaled, scattered, gelu, wide;
     uint M, N, scatter_rows, c_rows;
-    float alpha;
+    float alpha, unscale;
+    float4 bias;
 };
 
-// Writes 16 rows of a warp's sums. They go through local memory (`stage`, the warp's own), whence
-// each lane takes four neighbours of a row: whole lines of C are written at once.
-inlined void finish_rows(const struct around *to, float sums[TILES_N][4], __local float *stage,
-                         uint first_m, uint n, float4 bias)
+// A warp's sums of 16 rows go to local memory, its own part of it, …
+inlined void put_sums(__local float *stage, float sums[TILES_N][4])
 {
-    const uint lane = get_local_id(0) % 32, from = lane % LANES_C * 4;
-    long rows[PASSES];
-    c_storage4 residuals[PASSES];
-#pragma unroll
-    for (uint p = 0; p < PASSES; p++) { // first, because C may be the residual: nothing passes a store
-        const uint m = first_m + p * ROWS_C + lane / LANES_C;
-        rows[p] = m >= to->M || n >= to->N ? -1
-                  : to->scattered ? picked(to->scatter, m, to->scatter_rows, to->c_rows)
-                                  : (long)get_group_id(1) * to->M + m;
-        if (to->wide && to->add && rows[p] >= 0)
-            residuals[p] = *(__global const c_storage4 *)(to->residual + rows[p] * to->N + n);
-    }
-    warp_barrier();
+    const uint lane = get_local_id(0) % 32;
 #pragma unroll
     for (uint j = 0; j < TILES_N; j++) {
         __local float *pair = stage + lane / 4 * STRIDE + j * 8 + lane % 4 * 2;
         *(__local float2 *)pair = (float2)(sums[j][0], sums[j][1]);
         *(__local float2 *)(pair + 8 * STRIDE) = (float2)(sums[j][2], sums[j][3]);
     }
-    warp_barrier();
+}
+
+// … whence each lane takes four neighbours of a row, so that whole lines of C are written at once:
+// first_m and n are the lane's. BATCH rows go step by step, for there are few warps to hide behind;
+// and residuals are read before C, which they may be, is written.
+inlined void finish_rows(const struct around *to, __local const float *stage, uint first_m, uint n)
+{
+#pragma unroll 1
+    for (uint row = 0; row < 16 && n < to->N; row += BATCH * ROWS_C) {
+        float4 values[BATCH];
+        c_storage4 residuals[BATCH];
+        long rows[BATCH];
+        const uint m = first_m + row;
 #pragma unroll
-    for (uint p = 0; p < PASSES; p++) {
-        const uint row = p * ROWS_C + lane / LANES_C;
-        if (rows[p] < 0) continue;
-        float4 value = to->alpha * *(__local const float4 *)(stage + row * STRIDE + from) + bias;
-        if (to->gelu) value = gelu4(value);
-        if (to->scaled) value *= to->row_scale[first_m + row];
-        if (to->wide && to->add) value += floats_of_c(residuals[p]);
-        finish(to->c + rows[p] * to->N, to->residual + rows[p] * to->N, n, to->N,
-               to->add && !to->wide, to->wide, value);
+        for (uint p = 0; p < BATCH; p++) {
+            values[p] = to->alpha * *(__local const float4 *)(stage + (row + p * ROWS_C) * STRIDE);
+            if (TERMS > 1) values[p] *= to->unscale;
+            values[p] += to->bias;
+            rows[p] = m + p * ROWS_C < to->M ? (long)get_group_id(1) * to->M + m + p * ROWS_C : -1;
+        }
+        if (to->scattered) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] >= 0)
+                    rows[p] = picked(to->scatter, m + p * ROWS_C, to->scatter_rows, to->c_rows);
+        }
+        if (to->wide && to->add) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] >= 0)
+                    residuals[p] = *(__global const c_storage4 *)(to->residual + rows[p] * to->N + n);
+        }
+        if (to->gelu) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++) values[p] = gelu_of(values[p]);
+        }
+        if (to->scaled) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] >= 0) values[p] *= to->row_scale[m + p * ROWS_C];
+        }
+        if (to->wide && to->add) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++) values[p] += floats_of_c(residuals[p]);
+        }
+        if (to->wide) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] >= 0)
+                    *(__global c_storage4 *)(to->c + rows[p] * to->N + n) = rounded(values[p]);
+        } else {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] >= 0)
+                    finish(to->c + rows[p] * to->N, to->residual + rows[p] * to->N, n, to->N, to->add,
+                           false, values[p]);
+        }
     }
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-mma_gemm(IN(a), IN(b), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), IN_I32(index),
-         IN_I32(scatter), const uint M, const uint N, const uint K, const uint part,
-         const uint index_rows, const uint a_rows, const uint scatter_rows, const uint c_rows,
-         const float alpha, const int gelu_after)
+mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
+         __global const operand *restrict b_buffer, const ulong b_offset, C_INOUT(c), IN(bias),
+         IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), IN_I32(ranges),
+         const uint M, const uint N, const uint K, const uint part, const uint a_length,
+         const uint b_length, const uint index_rows, const uint a_rows, const uint scatter_rows,
+         const uint c_rows, const float alpha, const int gelu_after)
 {
     __local ushort slabs[STAGES][2][SLAB] __attribute__((aligned(256)));
     const uint item = get_local_id(0);
     const uint2 place = tile_of_group(get_group_id(0), (M + TILE - 1) / TILE, (N + TILE - 1) / TILE);
     const uint tile_m = place.x * TILE, tile_n = place.y * TILE;
-    const uint k_begin = get_group_id(1) * part, k_end = min(K, k_begin + part);
+    // Where tiled_gemm makes the product nothing is left here: no k, no row.
+    const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
+    const uint k_begin = get_group_id(1) * part, k_end = idle ? 0 : min(K, k_begin + part);
+    __global const operand *a = a_buffer + a_offset, *b = b_buffer + b_offset;
 
 #if TRANSPOSE_A
-    #define FETCH_A(slab, k) fetch_lines(slab, a_buffer + a_offset, tile_m, M, k, k_end)
+    #define FETCH_A(slab, x, k) fetch_lines(slab, x, a_length, tile_m, M, k, k_end)
 #else
-    __global const storage *a_line[CHUNKS];
-    uint a_there = 0;
+    uint a_rows_here[CHUNKS];
     #pragma unroll
     for (uint v = 0; v < CHUNKS; v++) {
         const uint m = tile_m + item / ROW_CHUNKS + v * ROW_STEP;
-        long row = m < M ? (long)m : -1;
-        if (present(index) && m < M) row = picked(index_buffer + index_offset, m, index_rows, a_rows);
-        a_line[v] = a_buffer + a_offset + (row < 0 ? 0 : (size_t)row * K);
-        a_there |= (uint)(row >= 0) << v;
+        a_rows_here[v] = m < M ? m : ABSENT_ROW;
     }
-    #define FETCH_A(slab, k) fetch_rows(slab, a_line, a_there, k, k_end)
+    if (present(index)) {
+    #pragma unroll
+        for (uint v = 0; v < CHUNKS; v++)
+            if (a_rows_here[v] != ABSENT_ROW)
+                a_rows_here[v] = (uint)picked(index_buffer + index_offset, a_rows_here[v], index_rows,
+                                              a_rows);
+    }
+    #define FETCH_A(slab, x, k) fetch_rows(slab, x, a_rows_here, a_length, k, k_end)
 #endif
 #if TRANSPOSE_B
-    __global const storage *b_line[CHUNKS];
-    uint b_there = 0;
+    uint b_rows_here[CHUNKS];
     #pragma unroll
     for (uint v = 0; v < CHUNKS; v++) {
         const uint n = tile_n + item / ROW_CHUNKS + v * ROW_STEP;
-        b_line[v] = b_buffer + b_offset + (n < N ? (size_t)n * K : 0);
-        b_there |= (uint)(n < N) << v;
+        b_rows_here[v] = n < N ? n : ABSENT_ROW;
     }
-    #define FETCH_B(slab, k) fetch_rows(slab, b_line, b_there, k, k_end)
+    #define FETCH_B(slab, x, k) fetch_rows(slab, x, b_rows_here, b_length, k, k_end)
 #else
-    #define FETCH_B(slab, k) fetch_lines(slab, b_buffer + b_offset, tile_n, N, k, k_end)
+    #define FETCH_B(slab, x, k) fetch_lines(slab, x, b_length, tile_n, N, k, k_end)
 #endif
 
-    const uint warp = item / 32, row = warp / 2 * WARP_TILE, column = warp % 2 * WARP_TILE;
+    // The next slab of the next term; planes of low parts lie behind those of high parts.
+#define FETCH(stage)                                                                                \
+    if (term < TERMS) {                                                                             \
+        FETCH_A(slabs[stage][0], a + (A_IS_LOW(term) ? a_plane : 0), fetch_k);                      \
+        FETCH_B(slabs[stage][1], b + (B_IS_LOW(term) ? b_plane : 0), fetch_k);                      \
+        fetch_k += DEPTH;                                                                           \
+        if (fetch_k >= k_end) {                                                                     \
+            fetch_k = k_begin;                                                                      \
+            term++;                                                                                 \
+        }                                                                                           \
+    }                                                                                               \
+    end_batch()
+    const size_t a_plane = (size_t)(TRANSPOSE_A ? K : M) * a_length;
+    const size_t b_plane = (size_t)(TRANSPOSE_B ? N : K) * b_length;
+
+    const uint warp = item / 32, lane = item % 32;
+    const uint row = warp / 2 * WARP_TILE, column = warp % 2 * WARP_TILE;
     float sums[TILES_M][TILES_N][4];
 #pragma unroll
     for (uint i = 0; i < TILES_M; i++)
@@ -227,40 +340,44 @@ mma_gemm(IN(a), IN(b), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), 
 #pragma unroll
             for (uint e = 0; e < 4; e++) sums[i][j][e] = 0.0f;
 
+    uint fetch_k = k_begin, term = k_begin < k_end ? 0 : TERMS;
+    uint left = term < TERMS ? TERMS * ((k_end - k_begin + DEPTH - 1) / DEPTH) : 0;
 #pragma unroll
     for (uint s = 0; s < STAGES - 1; s++) {
-        if (k_begin + s * DEPTH < k_end) {
-            FETCH_A(slabs[s][0], k_begin + s * DEPTH);
-            FETCH_B(slabs[s][1], k_begin + s * DEPTH);
-        }
-        end_batch();
+        FETCH(s);
     }
-    uint now = 0, free = STAGES - 1;
-    for (uint k = k_begin; k < k_end; k += DEPTH) {
+    for (uint now = 0, free = STAGES - 1; left > 0; left--) {
         wait_batches(STAGES - 2);
         barrier(CLK_LOCAL_MEM_FENCE); // this slab is there for all, and all are done with the last
-        const uint next = k + (STAGES - 1) * DEPTH;
-        if (next < k_end) {
-            FETCH_A(slabs[free][0], next);
-            FETCH_B(slabs[free][1], next);
-        }
-        end_batch();
+        FETCH(free);
         multiply(sums, slabs[now][0], slabs[now][1], row, column);
         now = now + 1 == STAGES ? 0 : now + 1;
         free = free + 1 == STAGES ? 0 : free + 1;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
 
-    const uint n = tile_n + column + item % LANES_C * 4;
-    const struct around around = {
-        c_buffer + c_offset, residual_buffer + residual_offset, row_scale_buffer + row_scale_offset,
-        scatter_buffer + scatter_offset, present(residual), present(row_scale), present(scatter),
-        gelu_after != 0,
+    const uint n = tile_n + column + lane % LANES_C * 4;
+    struct around around = {
+        c_buffer + c_offset, residual_buffer + residual_offset,
+        row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset, present(residual),
+        present(row_scale), present(scatter), gelu_after != 0,
         N % 4 == 0 && c_offset % 4 == 0 && (!present(residual) || residual_offset % 4 == 0),
-        M, N, scatter_rows, c_rows, alpha};
-    const float4 biases = present(bias) ? four_of(bias_buffer + bias_offset, n, N) : (float4)(0.0f);
+        idle ? 0 : M, N, scatter_rows, c_rows, alpha, 1.0f,
+        present(bias) ? four_of(bias_buffer + bias_offset, n, N) : (float4)(0.0f)};
+    if (present(ranges)) {
+        around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
+        around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
+    }
     __local float *stage = (__local float *)&slabs[0][0][0] + warp * 16 * STRIDE;
+    // A loop, with only the registers picked by unrolled code: what runs once is fetched once.
+#pragma unroll 1
+    for (uint step = 0; step < TILES_M; step++) {
+        warp_barrier();
 #pragma unroll
-    for (uint i = 0; i < TILES_M; i++)
-        finish_rows(&around, sums[i], stage, tile_m + row + i * 16, n, biases);
+        for (uint i = 0; i < TILES_M; i++)
+            if (i == step) put_sums(stage, sums[i]);
+        warp_barrier();
+        finish_rows(&around, stage + lane / LANES_C * STRIDE + lane % LANES_C * 4,
+                    tile_m + row + step * 16 + lane / LANES_C, n);
+    }
 }

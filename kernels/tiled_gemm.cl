@@ -17,6 +17,9 @@
 #ifndef ITEM
     #define ITEM 8 // rows and columns in a work-item: 64 sums, 8+8 local reads for 64 fma
 #endif
+#ifndef RANGES
+    #define RANGES 0 // 1: for the split backend, ranges is there
+#endif
 #ifndef DEPTH
     #define DEPTH 16 // k in a slab: 2·2·16·132 floats are 33 KB
 #endif
@@ -110,15 +113,18 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
            IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), const uint M, const uint N,
            const uint K, const uint part, const uint index_rows, const uint a_rows,
-           const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
+           const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after,
+           IN_I32(ranges))
 {
     __local float slab_a[2][DEPTH * STRIDE] __attribute__((aligned(16)));
     __local float slab_b[2][DEPTH * STRIDE] __attribute__((aligned(16)));
     const uint item = get_local_id(0);
-
     const uint2 place = tile_of_group(get_group_id(0), (M + TILE - 1) / TILE, (N + TILE - 1) / TILE);
     const uint tile_m = place.x * TILE, tile_n = place.y * TILE;
-    const uint k_begin = get_group_id(1) * part, k_end = min(K, k_begin + part);
+    // Where mma_gemm makes the product nothing is left here: no k, no row. (No return: PoCL 3.1 does
+    // not bear one before a barrier.)
+    const bool idle = RANGES && pairs_hold(ranges_buffer + ranges_offset);
+    const uint k_begin = get_group_id(1) * part, k_end = idle ? 0 : min(K, k_begin + part);
 
 #if TRANSPOSE_A
     const uint a_row = tile_m + item % R_LANES * 4, a_line = item / R_LANES;
@@ -192,7 +198,7 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
 #pragma unroll
     for (uint i = 0; i < ITEM; i++) {
         const uint m = tile_m + row + i / 4 * SIDE * 4 + i % 4;
-        const long to = m >= M ? -1
+        const long to = idle || m >= M ? -1
                         : present(scatter)
                             ? picked(scatter_buffer + scatter_offset, m, scatter_rows, c_rows)
                             : (long)get_group_id(1) * M + m;

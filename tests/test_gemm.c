@@ -11,7 +11,8 @@
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
-static const char *const backends[] = {"mma", "tiled", "packed", "cblas", "clblast", "small-tiles"};
+static const char *const backends[] = {"mma",   "split",   "tiled",      "packed",
+                                       "cblas", "clblast", "small-tiles"};
 #define BACKENDS ((int)(sizeof(backends) / sizeof(backends[0])))
 
 struct sizes {
@@ -235,6 +236,26 @@ START_TEST(what_stands_around_it_is_fused_or_done)
             if (solve(&p, backend)) assert_norm(&p.c, p.want, forward_bound(type));
             free_problem(&p);
         }
+}
+END_TEST
+
+/* Pairs of f16 are as exact as float32; where values differ too much for them others take over. */
+START_TEST(float32_is_multiplied_exactly_whatever_its_range)
+{
+    struct problem p = make_problem((struct sizes){40, 48, 1100}, COLT5_F32, COLT5_F32,
+                                    (unsigned)_i % 4, 0, false);
+    const struct sizes s = {p.on_host.M, p.on_host.N, p.on_host.K};
+    double *a = (double *)p.on_host.a, *b = (double *)p.on_host.b;
+    if (_i >= 4) /* large k of A meet small k of B */
+        for (size_t k = 0; k < s.K; k++) {
+            const double factor = exp2(floor(40.0 * (double)k / (double)s.K) - 20);
+            for (size_t m = 0; m < s.M; m++) a[_i & 1 ? k * s.M + m : m * s.K + k] *= factor;
+            for (size_t n = 0; n < s.N; n++) b[_i & 2 ? n * s.K + k : k * s.N + n] /= factor;
+        }
+    release(&p.a), release(&p.b);
+    p.a = upload(a, COLT5_F32, s.M, s.K), p.b = upload(b, COLT5_F32, s.K, s.N);
+    if (solve(&p, "split")) assert_norm(&p.c, p.want, 5e-7);
+    free_problem(&p);
 }
 END_TEST
 
@@ -493,6 +514,7 @@ int main(void)
     tcase_add_loop_test(tests, whole_numbers_multiply_exactly, 0, 8 * BACKENDS);
     tcase_add_loop_test(tests, every_type_is_multiplied_as_float, 0, 6 * BACKENDS);
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
+    tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 8);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
     tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 9);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);

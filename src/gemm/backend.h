@@ -15,6 +15,10 @@ struct gemm_backend {
      * that a plan and the run it is for choose alike. */
     bool (*can)(const colt5_context *ctx, const struct gemm *product);
 
+    /* Whether it is worth while for a product of this size; NULL: always. A backend that is asked
+     * for by name is not asked this. */
+    bool (*pays)(const struct gemm *product);
+
     /* Which of its kernels will run: below GEMM_VARIANTS. */
     unsigned (*variant)(const colt5_context *ctx, const struct gemm *product);
 
@@ -31,6 +35,8 @@ struct gemm_backend {
 
 /* NVIDIA's matrix units: f16 and bf16. */
 extern const struct gemm_backend gemm_mma;
+/* The same for float32, by pairs of f16. */
+extern const struct gemm_backend gemm_split;
 /* Our own kernel, register tiles over local memory: every type, every device. */
 extern const struct gemm_backend gemm_tiled;
 /* The same in its smallest size, when all else fails. */
@@ -54,6 +60,26 @@ typedef colt5_status (*gemm_launch)(colt5_context *ctx, const struct gemm *produ
  * depth each), which are then added in their order and finished. */
 colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
                             size_t depth, gemm_launch launch_parts);
+
+/* The launches of a product by one backend's kernel, for gemm_run_parts, and what it chooses. */
+colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, size_t parts,
+                               size_t part);
+colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, size_t parts,
+                             size_t part);
+bool gemm_mma_can(const colt5_context *ctx);
+size_t gemm_mma_tile(const colt5_context *ctx, const struct gemm *product);
+size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product);
+
+/* Float32 operands as pairs of f16, [2][lines][gemm_pair_stride(length)]. Of these gemm_launch_mma
+ * makes the product, or gemm_launch_tiled of A and B, as ranges [4] say when they run. */
+struct gemm_pairs {
+    colt5_tensor ranges, a, b;
+};
+
+static inline size_t gemm_pair_stride(size_t length)
+{
+    return (length + 7) / 8 * 8;
+}
 
 /* A small product with a known answer, by the kernel that would run this one; *works says whether
  * the answer came. Within a workspace call, but not while it plans. */

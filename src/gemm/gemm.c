@@ -13,7 +13,7 @@
 #include "runtime/launch.h"
 
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
-#define BACKENDS 5          /* at most, in an order */
+#define BACKENDS 6          /* at most, in an order */
 
 enum verdict { UNTRIED, WORKS, FAILED };
 
@@ -22,6 +22,7 @@ enum verdict { UNTRIED, WORKS, FAILED };
 struct gemm_state {
     const struct gemm_backend *order[BACKENDS + 1]; /* NULL ends */
     unsigned char verdicts[BACKENDS][GEMM_VARIANTS];
+    bool by_name;   /* the first was asked for by its name */
     bool unplanned; /* a backend failed since the last plan, which was made for it */
 };
 
@@ -31,7 +32,7 @@ struct gemm_state {
  * Other GPUs: CLBlast has tuned them one by one. CPUs: our panels beat OpenBLAS, whose threads
  * moreover quarrel with those of the OpenCL device; CLBlast is far behind.
  */
-static const struct gemm_backend *const on_nvidia[] = {&gemm_mma, &gemm_tiled,
+static const struct gemm_backend *const on_nvidia[] = {&gemm_mma,         &gemm_split, &gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif
@@ -75,11 +76,20 @@ static bool set_order(const colt5_context *ctx, struct gemm_state *state, const 
     memset(state->verdicts, UNTRIED, sizeof(state->verdicts));
     for (size_t i = 0; name && order[i]; i++)
         if (!strcmp(order[i]->name, name)) state->order[count++] = order[i];
+    state->by_name = count > 0;
     const bool found = count > 0 || !name || !*name;
     for (size_t i = 0; order[i]; i++)
         if (count == 0 || order[i] != state->order[0]) state->order[count++] = order[i];
     state->order[count] = NULL;
     return found;
+}
+
+static bool takes(const colt5_context *ctx, const struct gemm_state *state, size_t i,
+                  const struct gemm *product)
+{
+    const struct gemm_backend *backend = state->order[i];
+    return backend->can(ctx, product) &&
+           (!backend->pays || (state->by_name && i == 0) || backend->pays(product));
 }
 
 static colt5_status get_state(colt5_context *ctx, struct gemm_state **state)
@@ -112,7 +122,7 @@ const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
     if (get_state(ctx, &state) != COLT5_OK) return "";
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
-        if (backend->can(ctx, product) &&
+        if (takes(ctx, state, i, product) &&
             state->verdicts[i][backend->variant(ctx, product)] != FAILED)
             return backend->name;
     }
@@ -163,7 +173,7 @@ static colt5_status run_product(colt5_context *ctx, void *call)
     if (ctx->planning) state->unplanned = false;
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
-        if (!backend->can(ctx, product)) continue;
+        if (!takes(ctx, state, i, product)) continue;
         unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
         if (*verdict != FAILED && ctx->planning) return run_with(ctx, backend, product);
         if (*verdict == UNTRIED) status = try_out(ctx, state, backend, product, verdict);

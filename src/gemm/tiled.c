@@ -88,10 +88,10 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     return 2 * number + reads_vectors(product);
 }
 
-static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product, size_t parts,
-                                 size_t part)
+colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, size_t parts,
+                               size_t part)
 {
-    const struct tile tile = tiles[product->tile - 1];
+    const struct tile tile = tiles[choose_tile(ctx, product)];
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
@@ -100,6 +100,7 @@ static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product,
         DEFINE("VECTOR", reads_vectors(product)),
         DEFINE("TILE", tile.edge),
         DEFINE("ITEM", tile.item),
+        {product->pairs ? "RANGES" : NULL, 1},
         {NULL, 0},
     };
     const size_t groups = tiles_of(product->M, tile) * tiles_of(product->N, tile);
@@ -110,15 +111,14 @@ static colt5_status launch_tiles(colt5_context *ctx, const struct gemm *product,
                        INT((int)product->N), INT((int)product->K), INT((int)part),
                        INT((int)product->index_rows), INT((int)product->a_rows),
                        INT((int)product->scatter_rows), INT((int)product->c_rows),
-                       FLOAT(gemm_alpha(product)), INT(product->gelu)));
+                       FLOAT(gemm_alpha(product)), INT(product->gelu),
+                       TENSOR(product->pairs ? &product->pairs->ranges : NULL)));
 }
 
 static colt5_status run(colt5_context *ctx, const struct gemm *product)
 {
-    struct gemm call = *product;
-    call.tile = (unsigned)choose_tile(ctx, product) + 1;
-    return gemm_run_parts(ctx, &call, choose_parts(ctx, product, tiles[call.tile - 1]), DEPTH,
-                          launch_tiles);
+    const size_t parts = choose_parts(ctx, product, tiles[choose_tile(ctx, product)]);
+    return gemm_run_parts(ctx, product, parts, DEPTH, gemm_launch_tiled);
 }
 
 /* Only the smallest tiles, for a device that does not take the others whatever it says of itself.

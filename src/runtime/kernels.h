@@ -55,6 +55,7 @@
     X(selection) \
     X(sinkhorn) \
     X(sinkhorn_backward) \
+    X(split) \
     X(sort) \
     X(tiled_gemm) \
     X(topk)
@@ -148,6 +149,8 @@
     X(SORT_PLACE, sort, sort_place) \
     X(SORT_SCAN, sort, sort_scan) \
     X(SUM_BY_KEY, embedding_backward, sum_by_key) \
+    X(SPLIT_PAIRS, split, split_pairs) \
+    X(SPLIT_RANGE, split, split_range) \
     X(SUM_SQUARES, gradient_norm, sum_squares) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
@@ -182,6 +185,8 @@
     X(select_registers, selection) \
     X(sinkhorn, gumbel) \
     X(sinkhorn_backward, gumbel) \
+    X(split, gemm_tiles) \
+    X(split, nvidia) \
     X(tiled_gemm, gemm_tiles)
 /* clang-format on */
 
