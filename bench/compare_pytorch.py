@@ -20,6 +20,8 @@ backward) keeps its own: tokens with equal scores, or scores rounded to 16 bits,
 whole. So besides the error of all rows the table's notes have the median error of a row and the share of rows off by a tenth.
 Timed is what each does for itself, the choice of tokens included.
 
+With --ops, single ops too: bench/pytorch_ops.py beside `colt5 bench --only`, on random values of each side's own, timed alone.
+
 A figure is the median over --rounds of the median of --calls calls, each waited for, in brackets the least; memory is the peak beyond
 weights and inputs. Between two figures of one side every other side has its turn. What raises an error is reported with it.
 
@@ -31,6 +33,7 @@ import numpy
 HERE = pathlib.Path(__file__).resolve().parent
 TYPES = {"fp32": ("f32", "strict"), "tf32": ("f32", "fast"), "bf16": ("bf16", "strict"), "f16": ("f16", "strict")}
 PASSES = ("forward", "backward")
+OPS = ("coor_descent", "select", "linear", "gelu", "rms_norm", "layer_norm", "flash_attention", "local_attention")
 ROUTERS = ("conditional_attn.q_router", "conditional_attn.kv_router", "conditional_ff.router")
 
 
@@ -44,6 +47,26 @@ class Rival:
         self.device, self.learn = task["device"], task["pass"] == "backward"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task["type"] == "tf32"
         self.dtype = {"bf16": torch.bfloat16, "f16": torch.float16}.get(task["type"], torch.float32)
+        self.op() if task["rival"] in OPS else self.block()
+
+    def op(self):
+        import pytorch_ops
+        run, tensors = pytorch_ops.make(self.task["rival"], self.task["batch"], self.task["tokens"], self.device, self.dtype)
+        for t in tensors:
+            t.requires_grad_(self.learn)
+        dy = self.torch.randn_like(run(*tensors))
+
+        def step():
+            if not self.learn:
+                with self.torch.no_grad():
+                    return run(*tensors)
+            for t in tensors:
+                t.grad = None
+            run(*tensors).backward(dy)
+        self.step = step
+
+    def block(self):
+        torch, task = self.torch, self.task
         self.module = self.load()
         self.x, self.dy = self.array("x"), self.array("dy")
         self.x.requires_grad_(self.learn)
@@ -242,13 +265,15 @@ class Ours:
         return done.stdout
 
     def turn(self, calls):
-        folder = self.options.folder
         backward = ["--backward"] if self.which == "backward" else []
-        report = self.command("bench", folder, "--input", f"{folder}/x.npy", "--repeat", str(calls), "--format", "json",
-                              "--no-ceilings", *backward)
+        report = self.command(*self.bench(calls), "--format", "json", "--no-ceilings", *backward)
         self.row = json.loads(report)[0]
         self.times.append(self.row["median_ms"])
         self.least.append(self.row["min_ms"])
+
+    def bench(self, calls):
+        folder = self.options.folder
+        return ["bench", folder, "--input", f"{folder}/x.npy", "--repeat", str(calls)]
 
     def results(self, name, routes=None):
         """y.npy, and backward dx.npy, of one run, with these routes or its own, which go to routes.safetensors."""
@@ -267,6 +292,16 @@ class Ours:
             if not self.own:
                 self.own = self.results(f"own-{self.which}-{self.common[1]}-{self.common[3]}")
             return self.own
+
+
+class OurOp(Ours):
+    def __init__(self, options, kind, which, op):
+        super().__init__(options, kind, which)
+        self.op = op
+
+    def bench(self, calls):
+        o = self.options
+        return ["bench", "--only", self.op, "--batch", str(o.batch), "--seq", str(o.tokens), "--repeat", str(calls)]
 
 
 # --- the run ------------------------------------------------------------------------------------------------------------
@@ -297,6 +332,10 @@ def prepare(worker, ours):
     start = time.monotonic()
     try:
         worker.about = worker.ask("prepare", task=task)
+        if task["rival"] in OPS:
+            worker.peak = worker.ask("warm")["peak_bytes"]
+            say(f"{title}: ready after {time.monotonic() - start:.0f} s")
+            return True
         own = ours.own_results()
         routes = worker.ask("first", routes=str(own / "routes.safetensors"))["routes"]
         out = ours.results(f"check-{task['number']}", routes) if routes else own
@@ -317,12 +356,27 @@ def prepare(worker, ours):
 
 
 def tasks_of(options):
+    """(pass, type, rival) of the block, then of ops."""
+    block = [] if options.only_ops else options.rivals
     number = 0
-    for which in options.passes:
-        for kind in options.types:
-            for rival in options.rivals:
-                number += 1
-                yield {"number": number, "pass": which, "type": kind, "rival": rival, "device": options.device, "folder": options.folder}
+    for rivals in (block, options.ops):
+        for which in options.passes:
+            for kind in options.types:
+                for rival in rivals:
+                    number += 1
+                    if (rival, which) != ("select", "backward"):
+                        yield {"number": number, "pass": which, "type": kind, "rival": rival, "device": options.device,
+                               "folder": options.folder, "batch": options.batch, "tokens": options.tokens}
+
+
+def key_of(task):
+    """Whom a rival is compared with: the block's of this pass and type, or the op's."""
+    return (task["pass"], task["type"]) + ((task["rival"],) if task["rival"] in OPS else ())
+
+
+def our_sides(options):
+    keys = dict.fromkeys(key_of(task) for task in tasks_of(options))
+    return {key: OurOp(options, key[1], key[0], key[2]) if len(key) == 3 else Ours(options, key[1], key[0]) for key in keys}
 
 
 def prepare_all(options, sides):
@@ -333,7 +387,7 @@ def prepare_all(options, sides):
     ready = []
 
     def one(worker):
-        if prepare(worker, sides[worker.task["pass"], worker.task["type"]]):
+        if prepare(worker, sides[key_of(worker.task)]):
             ready.append(worker)
 
     with concurrent.futures.ThreadPoolExecutor(together) as pool:
@@ -367,7 +421,7 @@ def measure(options, ready, sides):
         for key, ours in sides.items():
             if round_ and options.seconds and time.monotonic() - options.start > options.seconds:
                 return say(f"out of time in round {round_ + 1}")
-            for side in [w for w in ready if (w.task["pass"], w.task["type"]) == key] + [ours]:
+            for side in [w for w in ready if key_of(w.task) == key] + [ours]:
                 settle(options)
                 side.turn(options.calls)
         say(f"round {round_ + 1} of {options.rounds}")
@@ -397,11 +451,21 @@ def table(options, workers, sides):
     find = {(w.task["pass"], w.task["type"], w.task["rival"]): w for w in workers}
     yield f"| block, {options.batch} × {options.tokens} | type | " + " | ".join(options.rivals) + " | libcolt5 | ratio to the best |"
     yield "| --- | --- |" + " --- |" * (len(options.rivals) + 2)
-    for (which, kind), ours in sides.items():
+    for (which, kind), ours in ((key, ours) for key, ours in sides.items() if len(key) == 2):
         rivals = [find[which, kind, name] for name in options.rivals]
         title = "forward + backward" if which == "backward" else "forward"
         cells = [cell(w, getattr(w, "peak", None)) for w in rivals] + [cell(ours, ours.row and ours.row["peak_bytes"]), ratio(rivals, ours)]
         yield f"| {title} | {kind} | " + " | ".join(cells) + " |"
+
+
+def op_table(options, workers, sides):
+    yield f"| op, {options.batch} × {options.tokens} | | type | PyTorch | libcolt5 | ratio |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for w in workers:
+        if w.task["rival"] in OPS:
+            ours = sides[key_of(w.task)]
+            cells = (w.task["rival"], w.task["pass"], w.task["type"], cell(w, None), cell(ours, None), ratio([w], ours))
+            yield "| " + " | ".join(cells) + " |"
 
 
 def notes(workers):
@@ -410,6 +474,8 @@ def notes(workers):
         title = f"{w.task['pass']} {w.task['type']} {w.task['rival']}"
         if hasattr(w, "failure"):
             yield f"- {title}: {w.failure}"
+            continue
+        if w.task["rival"] in OPS:
             continue
         parts = []
         for name in ("y", "dx"):
@@ -423,18 +489,23 @@ def record(worker):
     about = {key: worker.task[key] for key in ("pass", "type", "rival")}
     if hasattr(worker, "failure"):
         return about | {"error": worker.failure}
-    return about | {"ms": worker.times, "least_ms": worker.least, "peak_bytes": worker.peak, "check": worker.check} | worker.about
+    check = {"check": worker.check} if hasattr(worker, "check") else {}
+    return about | {"ms": worker.times, "least_ms": worker.least, "peak_bytes": worker.peak} | check | worker.about
 
 
 def report(options, workers, sides):
     about = next((w.about for w in workers if hasattr(w, "about")), {})
     print(f"PyTorch {about.get('torch', '?')} on {about.get('device', '?')}; width {options.dim}, {options.heavy} heavy tokens, "
           f"{options.rounds} rounds of {options.calls} calls.\n")
-    print("\n".join(table(options, workers, sides)) + "\n")
+    if not options.only_ops:
+        print("\n".join(table(options, workers, sides)) + "\n")
+    if options.ops:
+        print("\n".join(op_table(options, workers, sides)) + "\n")
     print("\n".join(notes(workers)))
     if options.output:
         rows = [record(w) for w in workers]
-        rows += [{"pass": which, "type": kind, "rival": "libcolt5", "ms": ours.times, "least_ms": ours.least, **(ours.row or {})} for (which, kind), ours in sides.items()]
+        rows += [{"pass": key[0], "type": key[1], "rival": "libcolt5", "ms": ours.times, "least_ms": ours.least, **(ours.row or {})}
+                 for key, ours in sides.items()]
         pathlib.Path(options.output).write_text(json.dumps(rows, indent=2) + "\n")
 
 
@@ -450,6 +521,8 @@ def parse():
     parser.add_argument("--types", nargs="+", choices=TYPES)
     parser.add_argument("--rivals", nargs="+", choices=("eager", "triton", "compiled", "expert", "autotuned"))
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
+    parser.add_argument("--ops", nargs="+", choices=OPS, default=[], help="single ops too")
+    parser.add_argument("--only-ops", action="store_true", help="not the block")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=10)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds before each turn, in which the last one's threads go to sleep")
@@ -478,7 +551,7 @@ def main():
     options.start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="colt5-compare-") as options.folder:
         make_block(options)
-        sides = {(which, kind): Ours(options, kind, which) for which in options.passes for kind in options.types}
+        sides = our_sides(options)
         workers, ready = prepare_all(options, sides)
         try:
             say(f"prepared after {time.monotonic() - options.start:.0f} s")

@@ -39,7 +39,7 @@ struct bench {
     size_t batch, seq; /* 0: by the device, or by the text */
     size_t repeat;     /* 0: as many as two seconds hold, 1 to 20 */
     uint64_t seed;
-    struct list set;
+    struct list set, only; /* ops to time; none: all, and the README's block */
     bool backward, dense, no_ceilings;
     const char *format, *text_path, *input_path, *trace_path, *compare_path;
     char *text;
@@ -74,6 +74,8 @@ int bench_add(struct bench *bench, const struct bench_row *row);
 int bench_ceilings(struct bench *bench); /* bench_ceilings.c: fills bench->ceilings */
 int bench_ops(struct bench *bench);      /* bench_ops.c: every op, or every one with a backward */
 size_t bench_op_count(const struct bench *bench);
+/* EXIT_USAGE, after a message, where --only names one that there is not. */
+int bench_check_only(const struct bench *bench);
 /* bench_layers.c: a config file, seeded, or a model folder; NULL: the README's block. */
 int bench_layer(struct bench *bench, const char *path);
 

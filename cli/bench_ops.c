@@ -10,11 +10,31 @@ static const struct op *ops_of(const struct bench *bench)
     return bench->backward ? backward_ops : forward_ops;
 }
 
+static bool is_wanted(const struct bench *bench, const char *name)
+{
+    for (size_t i = 0; i < bench->only.count; i++)
+        if (!strcmp(bench->only.items[i], name)) return true;
+    return bench->only.count == 0;
+}
+
 size_t bench_op_count(const struct bench *bench)
 {
     size_t count = 0;
-    while (ops_of(bench)[count].name) count++;
+    for (const struct op *op = ops_of(bench); op->name; op++) count += is_wanted(bench, op->name);
     return count;
+}
+
+int bench_check_only(const struct bench *bench)
+{
+    for (size_t i = 0; i < bench->only.count; i++) {
+        const struct op *op = ops_of(bench);
+        while (op->name && strcmp(op->name, bench->only.items[i])) op++;
+        if (op->name) continue;
+        complain("--only is \"%s\", no op%s", bench->only.items[i],
+                 bench->backward ? " that has a backward" : "");
+        return EXIT_USAGE;
+    }
+    return EXIT_FINE;
 }
 
 static size_t dim_of(const struct op_call *c, char letter)
@@ -106,6 +126,7 @@ int bench_ops(struct bench *bench)
 {
     for (const struct op *op = ops_of(bench); op->name; op++) {
         const size_t K = bench->seq > 1024 ? 1024 : bench->seq;
+        if (!is_wanted(bench, op->name)) continue;
         struct bench_row row = bench_row_of(bench, op->name);
         show_progress(op->name, bench->steps_done++, bench->steps);
         int code = measure_op(bench, op, bench->seq, K, &row);

@@ -22,7 +22,7 @@ static void choose_sizes(struct bench *bench)
 
 static int measure_all(struct bench *bench, const struct operands *operands)
 {
-    const size_t layers = operands->count ? operands->count : 1;
+    const size_t layers = operands->count ? operands->count : bench->only.count == 0;
     bench->steps = !bench->no_ceilings + layers * (1 + bench->dense) +
                    (operands->count ? 0 : bench_op_count(bench));
     choose_sizes(bench);
@@ -64,7 +64,12 @@ static int run_bench(struct bench *bench, const struct operands *operands)
         complain("--input says what there is: no --text, --batch or --seq beside it");
         return EXIT_USAGE;
     }
-    int code = open_files(bench);
+    if (bench->only.count && operands->count) {
+        complain("--only is for ops; %s is a model", operands->items[0]);
+        return EXIT_USAGE;
+    }
+    int code = bench_check_only(bench);
+    if (code == EXIT_FINE) code = open_files(bench);
     if (code == EXIT_FINE) code = open_session(&bench->session);
     if (code == EXIT_FINE) code = measure_all(bench, operands);
     if (code == EXIT_FINE) code = write_trace(bench);
@@ -78,6 +83,7 @@ int bench_command(int count, char **arguments)
     const struct option options[] = {
         {"batch", OPTION_COUNT, &bench.batch, "B", "sequences [1; 2 on large GPUs]"},
         {"seq", OPTION_COUNT, &bench.seq, "N", "tokens of each [4096 to 32768 by the device]"},
+        {"only", OPTION_LIST, &bench.only, "OP", "this op alone; may be repeated"},
         {"text", OPTION_TEXT, &bench.text_path, "FILE", "a text for text models to read"},
         {"input", OPTION_TEXT, &bench.input_path, "FILE.npy",
          "values [B,N,D] or ids [B,N] for models to read"},

@@ -262,6 +262,11 @@ check 0 '' "$colt5" bench again --backward --text text.txt --repeat 1 --format j
 json 'd[0]["ratio"] is None and d[0]["seq"] == 3000'
 check 0 ',ratio$' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --format csv \
     --compare before.json
+check 0 '' "$colt5" bench --only gather --only gelu --seq 64 --repeat 1 --format json --no-ceilings
+json '[r["name"] for r in d] == ["gather", "gelu"] and "copy_share" not in d[0]'
+check 2 'no op' "$colt5" bench --only nothing
+check 2 'has a backward' "$colt5" bench --only token_mask --backward
+check 2 'is a model' "$colt5" bench "$block" --only gather
 check 4 'nowhere.json' "$colt5" bench "$block" --compare nowhere.json
 check 4 't.json' "$colt5" bench "$block" --compare t.json
 check 4 'nowhere.npy' "$colt5" bench "$block" --input nowhere.npy
