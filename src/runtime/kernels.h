@@ -41,6 +41,7 @@
     X(gumbel) \
     X(mask_rows) \
     X(mma_gemm) \
+    X(mma_slabs) \
     X(norm) \
     X(nvidia) \
     X(packed_gemm) \
@@ -181,6 +182,8 @@
     X(coor_descent_backward, eights) \
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
+    X(mma_gemm, mma_slabs) \
+    X(mma_slabs, nvidia) \
     X(select, selection) \
     X(select_registers, selection) \
     X(sinkhorn, gumbel) \
