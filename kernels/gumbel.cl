@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
-// What the Sinkhorn kernels begin with: TOKENS floats at a time (-D TOKENS: 1, or 16 for CPUs), the
-// last time of a row fewer, and Gumbel noise for as many tokens. OF(uint) is what uint is called
-// for that many: uint or uint16.
+// What the Sinkhorn kernels begin with: TOKENS floats at a time (-D TOKENS: 1 or 4, or 16 for CPUs),
+// the last time of a row fewer, and Gumbel noise for as many tokens. OF(uint) is what uint is called
+// for that many: uint, uint4 or uint16.
 
 #ifndef TOKENS
     #define TOKENS 1
 #endif
+
+// Sums of noise and potentials are large, their exponentials sum to 1: a sum made again must be the
+// same, in whatever kernel.
+#pragma OPENCL FP_CONTRACT OFF
 
 #if TOKENS == 1
     #define OF(name)       name
@@ -18,7 +22,11 @@
     #define OF__(a, b)     a##b
     #define get_some(x)    OF(vload)(0, x)
     #define put_some(v, x) OF(vstore)(v, 0, x)
-    #define LANE_NUMBERS   (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+    #if TOKENS == 4
+        #define LANE_NUMBERS (uint4)(0, 1, 2, 3)
+    #else
+        #define LANE_NUMBERS (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+    #endif
 #endif
 
 typedef OF(float) floats;
@@ -62,19 +70,57 @@ inline uints high_product(uints a, uint b)
     return OF(convert_uint)((OF(convert_ulong)(a) * (ulong)b) >> 32);
 }
 
-// -log(-log u), u = philox_uniform(seed, n …, slot, row, 1).
-inline floats gumbel(ulong seed, size_t n, uint slot, uint row)
+// Philox (common.cl) of the counter (token, slot, row, 1), in parts, since its first rounds mix little:
+// what the third round takes of the tokens alone, and of the slot alone.
+#define PHILOX_X 0xD2511F53u
+#define PHILOX_Z 0xCD9E8D57u
+#define KEY_X(seed, round) ((uint)(seed) + (round) * 0x9E3779B9u)
+#define KEY_Z(seed, round) ((uint)((seed) >> 32) + (round) * 0xBB67AE85u)
+
+typedef struct {
+    uints z, y, next_z, next_w;
+} token_words;
+
+inline token_words words_of_tokens(ulong seed, size_t n, uint row)
 {
-    uints x = (uint)n + LANE_NUMBERS, y = slot, z = row, w = 1u;
-    uint2 key = (uint2)((uint)seed, (uint)(seed >> 32));
-    for (int round = 0; round < 10; round++) {
-        const uints low_x = 0xD2511F53u * x, high_x = high_product(x, 0xD2511F53u);
-        const uints low_z = 0xCD9E8D57u * z, high_z = high_product(z, 0xCD9E8D57u);
-        x = high_z ^ y ^ key.x;
+    const uints token = (uint)n + LANE_NUMBERS;
+    const uints z = high_product(token, PHILOX_X) ^ 1u ^ KEY_Z(seed, 0);
+    const uints x = high_product(z, PHILOX_Z) ^ (PHILOX_Z * row) ^ KEY_X(seed, 1);
+    token_words words;
+    words.z = (PHILOX_X * token) ^ KEY_Z(seed, 1);
+    words.y = (PHILOX_Z * z) ^ KEY_X(seed, 2);
+    words.next_z = high_product(x, PHILOX_X) ^ KEY_Z(seed, 2);
+    words.next_w = PHILOX_X * x;
+    return words;
+}
+
+inline uint2 words_of_slot(ulong seed, uint slot, uint row)
+{
+    const uint x = mul_hi(PHILOX_Z, row) ^ slot ^ KEY_X(seed, 0);
+    return (uint2)(mul_hi(PHILOX_X, x), PHILOX_X * x);
+}
+
+// -log(-log u), u = philox_uniform(seed, n …, slot, row, 1) of the words of n and slot.
+inline floats gumbel_of(ulong seed, token_words token, uint2 slot)
+{
+    uints z = slot.x ^ token.z;
+    uints x = high_product(z, PHILOX_Z) ^ token.y, y = PHILOX_Z * z, w = token.next_w;
+    z = token.next_z ^ slot.y;
+    for (int round = 3; round < 9; round++) {
+        const uints low_x = PHILOX_X * x, high_x = high_product(x, PHILOX_X);
+        const uints low_z = PHILOX_Z * z, high_z = high_product(z, PHILOX_Z);
+        x = high_z ^ y ^ KEY_X(seed, round);
         y = low_z;
-        z = high_x ^ w ^ key.y;
+        z = high_x ^ w ^ KEY_Z(seed, round);
         w = low_x;
-        key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
     }
+    x = high_product(z, PHILOX_Z) ^ y ^ KEY_X(seed, 9);
     return -log(-log((OF(convert_float)(x >> 9) + 0.5f) * 0x1p-23f));
+}
+
+// q: the noise over the temperature.
+inline floats noise(ulong seed, size_t n, uint slot, uint row, float temperature)
+{
+    const uint2 of_slot = words_of_slot(seed, slot, row);
+    return gumbel_of(seed, words_of_tokens(seed, n, row), of_slot) * (1.0f / temperature);
 }

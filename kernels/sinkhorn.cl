@@ -55,7 +55,7 @@ __kernel void sinkhorn_slots(IN_F32(b), ulong b_stride, OUT_F32(a), ulong a_stri
     const uint counter = COUNTER_ROW(row);
     floats largest = -FLT_MAX, sum = 0.0f;
     for (size_t n = TOKENS * get_local_id(0); n < N; n += TOKENS * get_local_size(0)) {
-        const floats x = gumbel(seed, n, slot, counter) / temperature +
+        const floats x = noise(seed, n, slot, counter, temperature) +
                          load_some(&at(b, row * b_stride + n), N - n, -INFINITY);
         INCLUDE(x, largest, sum);
     }
@@ -88,7 +88,7 @@ __kernel void sinkhorn_tokens(IN_U8(mask), IN_F32(a), ulong a_stride, OUT_F32(b)
     const struct share share = share_of();
     floats largest = -FLT_MAX, sum = 0.0f;
     for (size_t slot = share.part; slot < K && share.n < N; slot += share.parts) {
-        const floats x = gumbel(seed, share.n, slot, counter) / temperature +
+        const floats x = noise(seed, share.n, slot, counter, temperature) +
                          at(a, row * a_stride + slot);
         INCLUDE(x, largest, sum);
     }
@@ -130,7 +130,7 @@ __kernel void sinkhorn_choose(IN_F32(a), ulong a_stride, IN_F32(b), ulong b_stri
     floats best = -INFINITY;
     uints found = 0xFFFFFFFFu; // none
     for (size_t n = TOKENS * item; n < N; n += TOKENS * get_local_size(0)) {
-        const floats x = gumbel(seed, n, slot, counter) / temperature +
+        const floats x = noise(seed, n, slot, counter, temperature) +
                          load_some(&at(b, row * b_stride + n), N - n, -INFINITY);
         found = select(found, (uint)n + LANE_NUMBERS, x > best);
         best = select(best, x, x > best);

@@ -27,8 +27,8 @@ __kernel void sinkhorn_direct(IN_F32(a), ulong a_stride, IN_F32(b), ulong b_stri
     float gradient = 0.0f;
     if (inside(n, N) && potential != INFINITY) {
         const float u = philox_uniform(seed, n, slot, COUNTER_ROW(row), 1);
-        const float x = -log(-log(u)) / temperature + at(b, row * b_stride + n);
-        gradient = at(dscores, i) * exp(x + potential);
+        const float x = -log(-log(u)) * (1.0f / temperature) + potential;
+        gradient = at(dscores, i) * exp(x + at(b, row * b_stride + n));
     }
     at(direct, i) = gradient;
 }
@@ -57,9 +57,9 @@ __kernel void sinkhorn_slots_backward(IN_F32(a), ulong a_stride, IN_F32(b), ulon
     const float potential = at(a, row * a_stride + slot);
     floats sum = 0.0f;
     for (size_t n = TOKENS * get_local_id(0); n < N; n += TOKENS * get_local_size(0)) {
-        const floats x = gumbel(seed, n, slot, counter) / temperature +
-                         load_some(&at(b, row * b_stride + n), N - n, -INFINITY);
-        sum += load_some(&at(db, row * N + n), N - n, 0.0f) * exp(x + potential);
+        const floats x = noise(seed, n, slot, counter, temperature) + potential;
+        const floats of_token = load_some(&at(b, row * b_stride + n), N - n, -INFINITY);
+        sum += load_some(&at(db, row * N + n), N - n, 0.0f) * exp(x + of_token);
     }
     const float total = group_sum(sum_some(sum), scratch);
     if (get_local_id(0) == 0)
@@ -86,7 +86,7 @@ __kernel void sinkhorn_tokens_backward(IN_U8(mask), IN_F32(a), ulong a_stride, I
     if (n < N) {
         const floats potential = load_some(&at(b, row * b_stride + n), N - n, -INFINITY);
         for (size_t slot = part; slot < K; slot += items / columns) {
-            const floats x = gumbel(seed, n, slot, counter) / temperature + potential;
+            const floats x = noise(seed, n, slot, counter, temperature) + potential;
             sum += (at(da, row * K + slot) - mean) * exp(x + at(a, row * a_stride + slot));
         }
     }

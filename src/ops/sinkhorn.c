@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include <colt5/device.h>
+
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
@@ -20,10 +22,22 @@ struct potentials {
     size_t stride;
 };
 
+#define MOST_SLOTS  8    /* of a work-item in a pass over all slots, on GPUs */
+#define MOST_ALONE  4096 /* the same on CPUs, where it has them all */
+#define PASS_TOKENS 4    /* that it takes at a time on GPUs */
+#define PASS_GROUP  256
+
 /* How the kernels run here. */
 struct geometry {
     size_t tokens; /* -D TOKENS */
     size_t group;
+};
+
+/* How the kernels that pass over all slots at once run: each work-group `width` tokens. */
+struct pass_geometry {
+    bool fits; /* else the kernels above */
+    size_t tokens, group, width, parts;
+    struct define defines[4];
 };
 
 #define TOKENS(g) DEFINES(DEFINE("TOKENS", (g)->tokens))
@@ -42,6 +56,42 @@ static colt5_status choose_geometry(colt5_context *ctx, struct geometry *geometr
         const colt5_status status =
             group_size(ctx, reducing[i], TOKENS(geometry), geometry->group, &geometry->group);
         if (status != COLT5_OK) return status;
+    }
+    return COLT5_OK;
+}
+
+static size_t power_of_two_from(size_t least)
+{
+    size_t power = 1;
+    while (power < least) power *= 2;
+    return power;
+}
+
+/* A few work-groups for each compute unit. The width does not depend on the kernels, parts neither.
+ */
+static colt5_status choose_passes(colt5_context *ctx, const struct sinkhorn_call *call,
+                                  struct pass_geometry *pass)
+{
+    static const enum kernel reducing[] = {KERNEL_SINKHORN_PASS, KERNEL_SINKHORN_PASS_BACKWARD};
+    const bool cpu = device_is_cpu(ctx);
+    const size_t wanted = (cpu ? 4 : 8) * colt5_context_device_info(ctx)->compute_units;
+    const size_t each = call->rows * call->N / wanted + 1, share = power_of_two_from(call->K) / 4;
+    pass->tokens = cpu ? 16 : PASS_TOKENS;
+    pass->width = (each + pass->tokens - 1) / pass->tokens * pass->tokens;
+    pass->parts = (call->N + pass->width - 1) / pass->width;
+    pass->group = cpu ? 1 : share < 32 ? 32 : share < PASS_GROUP ? share : PASS_GROUP;
+    size_t slots = power_of_two_from((call->K + pass->group - 1) / pass->group);
+    if (cpu && slots < 16) slots = 16; /* few builds */
+    const struct define defines[] = {
+        DEFINE("TOKENS", pass->tokens), DEFINE("SLOTS", slots), DEFINE("ALONE", cpu), {NULL, 0}};
+    for (size_t i = 0; i < 4; i++) pass->defines[i] = defines[i];
+    pass->fits = slots <= (cpu ? MOST_ALONE : MOST_SLOTS);
+    for (size_t i = 0; i < 2 && pass->fits; i++) {
+        size_t group;
+        const colt5_status status =
+            group_size(ctx, reducing[i], pass->defines, pass->group, &group);
+        if (status != COLT5_OK) return status;
+        if (group < pass->group) pass->fits = false;
     }
     return COLT5_OK;
 }
@@ -79,16 +129,25 @@ static colt5_status start(colt5_context *ctx, const struct sinkhorn_call *call,
 
 /* ---- forward ---- */
 
+/* The potentials of the slots from those of the tokens. */
+static colt5_status step_slots(colt5_context *ctx, const struct sinkhorn_call *call,
+                               const struct geometry *geometry, const struct potentials *before,
+                               const struct potentials *a)
+{
+    const size_t group = geometry->group;
+    return launch(
+        ctx, KERNEL_SINKHORN_SLOTS, TOKENS(geometry), GROUPS(call->rows, call->K, 1, group),
+        ARGS(TENSOR(&before->at), SIZE(before->stride), TENSOR(&a->at), SIZE(a->stride),
+             SIZE(call->N), SIZE(call->R), NOISE(&call->options), LOCAL(group * sizeof(float))));
+}
+
 /* The potentials of the slots from those of the tokens, then the reverse. */
 static colt5_status step(colt5_context *ctx, const struct sinkhorn_call *call,
                          const struct geometry *geometry, const struct potentials *before,
                          const struct potentials *a, const struct potentials *b)
 {
-    const size_t group = geometry->group, lanes = group * geometry->tokens * sizeof(float);
-    const colt5_status status = launch(
-        ctx, KERNEL_SINKHORN_SLOTS, TOKENS(geometry), GROUPS(call->rows, call->K, 1, group),
-        ARGS(TENSOR(&before->at), SIZE(before->stride), TENSOR(&a->at), SIZE(a->stride),
-             SIZE(call->N), SIZE(call->R), NOISE(&call->options), LOCAL(group * sizeof(float))));
+    const size_t lanes = geometry->group * geometry->tokens * sizeof(float);
+    const colt5_status status = step_slots(ctx, call, geometry, before, a);
     if (status != COLT5_OK) return status;
     return launch(ctx, KERNEL_SINKHORN_TOKENS, TOKENS(geometry), token_grid(call, geometry),
                   ARGS(TENSOR(call->mask), TENSOR(&a->at), SIZE(a->stride), TENSOR(&b->at),
@@ -96,34 +155,97 @@ static colt5_status step(colt5_context *ctx, const struct sinkhorn_call *call,
                        NOISE(&call->options), LOCAL(lanes), LOCAL(lanes)));
 }
 
+/* Memory of a run forward. */
+struct between {
+    struct potentials before, a, b; /* a and b: where there is no state */
+    colt5_tensor partials, found;
+};
+
+static colt5_status choose_after(colt5_context *ctx, const struct sinkhorn_call *call,
+                                 const struct geometry *geometry, const struct potentials *a,
+                                 const struct potentials *b)
+{
+    const size_t group = geometry->group;
+    return launch(
+        ctx, KERNEL_SINKHORN_CHOOSE, TOKENS(geometry), GROUPS(call->rows, call->K, 1, group),
+        ARGS(TENSOR(&a->at), SIZE(a->stride), TENSOR(&b->at), SIZE(b->stride), TENSOR(call->index),
+             TENSOR(call->scores), SIZE(call->N), SIZE(call->R), SIZE(call->K),
+             NOISE(&call->options), LOCAL(group * sizeof(float)), LOCAL(group * sizeof(float))));
+}
+
+/* Two passes over the noise a step, and one to choose: for any number of slots. */
+static colt5_status run_steps(colt5_context *ctx, const struct sinkhorn_call *call,
+                              const struct geometry *geometry, struct between *m)
+{
+    colt5_status status = COLT5_OK;
+    for (int t = 0; t < call->options.n_iters; t++) {
+        if (call->state) {
+            m->a = of_state(call, t, false);
+            m->b = of_state(call, t, true);
+        }
+        TRY(step(ctx, call, geometry, &m->before, &m->a, &m->b));
+        m->before = m->b;
+    }
+    status = choose_after(ctx, call, geometry, &m->a, &m->b);
+out:
+    return status;
+}
+
+/* One pass a step, after one for the first potentials; the last one chooses. */
+static colt5_status run_passes(colt5_context *ctx, const struct sinkhorn_call *call,
+                               const struct geometry *geometry, const struct pass_geometry *pass,
+                               struct between *m)
+{
+    const int T = call->options.n_iters;
+    const size_t slots = call->rows * call->K;
+    struct potentials a = call->state ? of_state(call, 0, false) : m->a, b = m->b;
+    colt5_status status;
+    TRY(step_slots(ctx, call, geometry, &m->before, &a));
+    for (int t = 0; t < T; t++) {
+        if (call->state) b = of_state(call, t, true);
+        TRY(launch(ctx, KERNEL_SINKHORN_PASS, pass->defines,
+                   GROUPS(call->rows, pass->parts, 1, pass->group),
+                   ARGS(TENSOR(call->mask), TENSOR(&a.at), SIZE(a.stride), TENSOR(&b.at),
+                        SIZE(b.stride), TENSOR(&m->partials), TENSOR(t + 1 == T ? &m->found : NULL),
+                        SIZE(call->N), SIZE(call->R), SIZE(call->K), SIZE(pass->width),
+                        NOISE(&call->options),
+                        LOCAL((pass->group + 16) * pass->tokens * sizeof(float)))));
+        if (t + 1 == T) break;
+        const struct potentials next = call->state ? of_state(call, t + 1, false) : a;
+        TRY(launch(ctx, KERNEL_SINKHORN_JOIN, pass->defines, GRID(slots, 1, 1),
+                   ARGS(TENSOR(&a.at), SIZE(a.stride), TENSOR(&m->partials), TENSOR(&next.at),
+                        SIZE(next.stride), SIZE(call->K), SIZE(pass->parts), SIZE(slots))));
+        a = next;
+    }
+    status = launch(ctx, KERNEL_SINKHORN_JOIN_CHOICE, pass->defines, GRID(slots, 1, 1),
+                    ARGS(TENSOR(&a.at), SIZE(a.stride), TENSOR(&m->partials), TENSOR(&m->found),
+                         TENSOR(call->index), TENSOR(call->scores), SIZE(call->K),
+                         SIZE(pass->parts), SIZE(slots)));
+out:
+    return status;
+}
+
+/* Scratch is taken for either: which one fits is known only when the kernels are built. */
 static colt5_status run_forward(colt5_context *ctx, void *arguments)
 {
     const struct sinkhorn_call *call = arguments;
     const struct stack_mark mark = workspace_mark(ctx);
     struct geometry geometry;
-    struct potentials before, a = {.stride = call->K}, b = {.stride = call->N};
+    struct pass_geometry pass;
+    struct between m = {.a = {.stride = call->K}, .b = {.stride = call->N}};
     colt5_status status;
     TRY(choose_geometry(ctx, &geometry));
-    TRY(start(ctx, call, &geometry, &before));
+    TRY(choose_passes(ctx, call, &pass));
+    TRY(start(ctx, call, &geometry, &m.before));
     if (!call->state) {
-        TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->K}, &a.at));
-        TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->N}, &b.at));
+        TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->K}, &m.a.at));
+        TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->N}, &m.b.at));
     }
-    for (int t = 0; t < call->options.n_iters; t++) {
-        if (call->state) {
-            a = of_state(call, t, false);
-            b = of_state(call, t, true);
-        }
-        TRY(step(ctx, call, &geometry, &before, &a, &b));
-        before = b;
-    }
-    status =
-        launch(ctx, KERNEL_SINKHORN_CHOOSE, TOKENS(&geometry),
-               GROUPS(call->rows, call->K, 1, geometry.group),
-               ARGS(TENSOR(&a.at), SIZE(a.stride), TENSOR(&b.at), SIZE(b.stride),
-                    TENSOR(call->index), TENSOR(call->scores), SIZE(call->N), SIZE(call->R),
-                    SIZE(call->K), NOISE(&call->options), LOCAL(geometry.group * sizeof(float)),
-                    LOCAL(geometry.group * sizeof(float))));
+    const size_t dims[] = {call->rows, pass.parts, call->K};
+    TRY(scratch(ctx, COLT5_F32, 3, dims, &m.partials));
+    TRY(scratch(ctx, COLT5_I32, 3, dims, &m.found));
+    status = pass.fits ? run_passes(ctx, call, &geometry, &pass, &m)
+                       : run_steps(ctx, call, &geometry, &m);
 out:
     workspace_rewind(ctx, mark);
     return status;
@@ -216,21 +338,29 @@ static colt5_status start_backward(colt5_context *ctx, const struct sinkhorn_cal
                        SIZE(call->K), SIZE(tokens)));
 }
 
-/* From db after step t to db before it; before holds the token potentials there. */
-static colt5_status step_backward(colt5_context *ctx, const struct sinkhorn_call *call,
-                                  const struct geometry *geometry, int t,
-                                  const struct potentials *before, const colt5_tensor *direct,
-                                  const colt5_tensor *da, const colt5_tensor *db)
+/* da of step t from db after it. */
+static colt5_status slots_backward(colt5_context *ctx, const struct sinkhorn_call *call,
+                                   const struct geometry *geometry, int t,
+                                   const colt5_tensor *direct, const colt5_tensor *da,
+                                   const colt5_tensor *db)
 {
     const struct potentials a = of_state(call, t, false), b = of_state(call, t, true);
     const size_t group = geometry->group;
-    const colt5_status status =
-        launch(ctx, KERNEL_SINKHORN_SLOTS_BACKWARD, TOKENS(geometry),
-               GROUPS(call->rows, call->K, 1, group),
-               ARGS(TENSOR(&a.at), SIZE(a.stride), TENSOR(&b.at), SIZE(b.stride), TENSOR(direct),
-                    TENSOR(db), TENSOR(da), SIZE(call->N), SIZE(call->R), SIZE(call->K),
-                    NOISE(&call->options), LOCAL(group * sizeof(float))));
-    if (status != COLT5_OK) return status;
+    return launch(ctx, KERNEL_SINKHORN_SLOTS_BACKWARD, TOKENS(geometry),
+                  GROUPS(call->rows, call->K, 1, group),
+                  ARGS(TENSOR(&a.at), SIZE(a.stride), TENSOR(&b.at), SIZE(b.stride), TENSOR(direct),
+                       TENSOR(db), TENSOR(da), SIZE(call->N), SIZE(call->R), SIZE(call->K),
+                       NOISE(&call->options), LOCAL(group * sizeof(float))));
+}
+
+/* db before step t from da of it; before holds the token potentials there. */
+static colt5_status tokens_backward(colt5_context *ctx, const struct sinkhorn_call *call,
+                                    const struct geometry *geometry, int t,
+                                    const struct potentials *before, const colt5_tensor *da,
+                                    const colt5_tensor *db)
+{
+    const struct potentials a = of_state(call, t, false);
+    const size_t group = geometry->group;
     return launch(
         ctx, KERNEL_SINKHORN_TOKENS_BACKWARD, TOKENS(geometry), token_grid(call, geometry),
         ARGS(TENSOR(call->mask), TENSOR(&a.at), SIZE(a.stride), TENSOR(&before->at),
@@ -239,30 +369,83 @@ static colt5_status step_backward(colt5_context *ctx, const struct sinkhorn_call
              LOCAL(group * sizeof(float))));
 }
 
+/* From the last da to db before step 0, one pass over the noise a step. */
+static colt5_status passes_backward(colt5_context *ctx, const struct sinkhorn_call *call,
+                                    const struct pass_geometry *pass,
+                                    const struct potentials *first, const colt5_tensor *partials,
+                                    const colt5_tensor *da, const colt5_tensor *db)
+{
+    const size_t slots = call->rows * call->K;
+    colt5_status status = COLT5_OK;
+    for (int t = call->options.n_iters - 1; t >= 0; t--) {
+        const struct potentials a = of_state(call, t, false);
+        const struct potentials before = t > 0 ? of_state(call, t - 1, false) : a;
+        const struct potentials b = t > 0 ? of_state(call, t - 1, true) : *first;
+        TRY(launch(ctx, KERNEL_SINKHORN_PASS_BACKWARD, pass->defines,
+                   GROUPS(call->rows, pass->parts, 1, pass->group),
+                   ARGS(TENSOR(call->mask), TENSOR(&a.at), TENSOR(t > 0 ? &before.at : NULL),
+                        SIZE(a.stride), TENSOR(&b.at), SIZE(b.stride), TENSOR(da),
+                        TENSOR(t > 0 ? partials : NULL), TENSOR(t > 0 ? NULL : db), SIZE(call->N),
+                        SIZE(call->R), SIZE(call->K), SIZE(pass->width), NOISE(&call->options),
+                        LOCAL((pass->group + 16) * pass->tokens * sizeof(float)),
+                        LOCAL(pass->group * sizeof(float)))));
+        if (t == 0) break;
+        TRY(launch(
+            ctx, KERNEL_SINKHORN_JOIN_BACKWARD, pass->defines, GRID(slots, 1, 1),
+            ARGS(TENSOR(partials), TENSOR(da), SIZE(call->K), SIZE(pass->parts), SIZE(slots))));
+    }
+out:
+    return status;
+}
+
+/* Memory of a run back. */
+struct between_backward {
+    struct potentials first;
+    colt5_tensor direct, da, db, partials;
+};
+
+static colt5_status steps_backward(colt5_context *ctx, const struct sinkhorn_call *call,
+                                   const struct geometry *geometry,
+                                   const struct pass_geometry *pass,
+                                   const struct between_backward *m)
+{
+    const int last = call->options.n_iters - 1;
+    colt5_status status = slots_backward(ctx, call, geometry, last, &m->direct, &m->da, &m->db);
+    if (status != COLT5_OK) return status;
+    if (pass->fits)
+        return passes_backward(ctx, call, pass, &m->first, &m->partials, &m->da, &m->db);
+    for (int t = last; t >= 0; t--) {
+        const struct potentials before = t > 0 ? of_state(call, t - 1, true) : m->first;
+        if (t < last) TRY(slots_backward(ctx, call, geometry, t, NULL, &m->da, &m->db));
+        TRY(tokens_backward(ctx, call, geometry, t, &before, &m->da, &m->db));
+    }
+out:
+    return status;
+}
+
 static colt5_status run_backward(colt5_context *ctx, void *arguments)
 {
     const struct sinkhorn_call *call = arguments;
     const struct stack_mark mark = workspace_mark(ctx);
-    const int last = call->options.n_iters - 1;
+    const size_t of_slots[] = {call->rows, call->K}, tokens = call->rows * call->N;
     struct geometry geometry;
-    struct potentials first;
-    colt5_tensor direct, da, db;
+    struct pass_geometry pass;
+    struct between_backward m;
     colt5_status status;
     TRY(choose_geometry(ctx, &geometry));
-    TRY(start(ctx, call, &geometry, &first));
-    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->K}, &direct));
-    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->K}, &da));
-    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->N}, &db));
-    TRY(start_backward(ctx, call, &direct, &db));
-    for (int t = last; t >= 0; t--) {
-        const struct potentials before = t > 0 ? of_state(call, t - 1, true) : first;
-        TRY(step_backward(ctx, call, &geometry, t, &before, t == last ? &direct : NULL, &da, &db));
-    }
-    status = launch(ctx, KERNEL_SINKHORN_END_BACKWARD, DEFINES(DEFINE("TOKENS", 1)),
-                    GRID(call->rows * call->N, 1, 1),
-                    ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(&db), TENSOR(call->ds),
-                         SIZE(call->N), SIZE(call->R), SIZE(call->rows * call->N),
-                         FLOAT(call->options.temperature), INT(call->options.log_scores != 0)));
+    TRY(choose_passes(ctx, call, &pass));
+    TRY(start(ctx, call, &geometry, &m.first));
+    TRY(scratch(ctx, COLT5_F32, 2, of_slots, &m.direct));
+    TRY(scratch(ctx, COLT5_F32, 2, of_slots, &m.da));
+    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){call->rows, call->N}, &m.db));
+    TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){call->rows, pass.parts, call->K}, &m.partials));
+    TRY(start_backward(ctx, call, &m.direct, &m.db));
+    TRY(steps_backward(ctx, call, &geometry, &pass, &m));
+    status =
+        launch(ctx, KERNEL_SINKHORN_END_BACKWARD, DEFINES(DEFINE("TOKENS", 1)), GRID(tokens, 1, 1),
+               ARGS(TENSOR(call->s), TENSOR(call->mask), TENSOR(&m.db), TENSOR(call->ds),
+                    SIZE(call->N), SIZE(call->R), SIZE(tokens), FLOAT(call->options.temperature),
+                    INT(call->options.log_scores != 0)));
 out:
     workspace_rewind(ctx, mark);
     return status;

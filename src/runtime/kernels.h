@@ -57,6 +57,7 @@
     X(sinkhorn) \
     X(sinkhorn_backward) \
     X(split) \
+    X(sinkhorn_pass) \
     X(sort) \
     X(tiled_gemm) \
     X(topk)
@@ -139,6 +140,11 @@
     X(SINKHORN_COLLECT, sinkhorn_backward, sinkhorn_collect) \
     X(SINKHORN_DIRECT, sinkhorn_backward, sinkhorn_direct) \
     X(SINKHORN_END_BACKWARD, sinkhorn_backward, sinkhorn_end_backward) \
+    X(SINKHORN_JOIN, sinkhorn_pass, sinkhorn_join) \
+    X(SINKHORN_JOIN_BACKWARD, sinkhorn_pass, sinkhorn_join_backward) \
+    X(SINKHORN_JOIN_CHOICE, sinkhorn_pass, sinkhorn_join_choice) \
+    X(SINKHORN_PASS, sinkhorn_pass, sinkhorn_pass) \
+    X(SINKHORN_PASS_BACKWARD, sinkhorn_pass, sinkhorn_pass_backward) \
     X(SINKHORN_SLOTS, sinkhorn, sinkhorn_slots) \
     X(SINKHORN_SLOTS_BACKWARD, sinkhorn_backward, sinkhorn_slots_backward) \
     X(SINKHORN_START, sinkhorn, sinkhorn_start) \
@@ -190,6 +196,7 @@
     X(sinkhorn_backward, gumbel) \
     X(split, gemm_tiles) \
     X(split, nvidia) \
+    X(sinkhorn_pass, gumbel) \
     X(tiled_gemm, gemm_tiles)
 /* clang-format on */
 
