@@ -92,8 +92,8 @@ inline float8 terms(float8 s, float2 base, float scale)
 
 // ---- forward, one launch ----
 
-// Token n, or -infinity where it is masked or beyond the row.
-inline float value_at(__global const float *s, __global const uchar *mask, size_t n, size_t N)
+// Token n, or -infinity where it is masked or beyond the row. ints, to save registers.
+inline float value_at(__global const float *s, __global const uchar *mask, int n, int N)
 {
     return n < N && (!mask || mask[n] != 0) ? s[n] : -INFINITY;
 }
@@ -112,19 +112,26 @@ coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), IN_I32(index), OUT_F32
                  OUT_F32(state), ulong N, ulong R, ulong samples, ulong K, float k, int T, float eps,
                  float eps_init, float eps_decay, __local float2 *scratch)
 {
-    const size_t row = get_group_id(0), item = get_local_id(0), beyond = item + GROUP * VALUES;
-    __global const float *of_s = &at(s, row * N);
-    __global const uchar *of_mask = mask_at(mask, row / R % samples * N);
+    const size_t row = get_group_id(0);
+    const int item = get_local_id(0), left = (int)N - item; // of the row, from this item's first on
+    __global const float *of_s = &at(s, row * N + item);
+    __global const uchar *of_mask = mask_at(mask, row / R % samples * N + item);
     float v[VALUES], m = -INFINITY, tokens = 0.0f;
 
 #pragma unroll
+    for (int i = 0; i < VALUES; i++) v[i] = i * GROUP < left ? of_s[i * GROUP] : -INFINITY;
+    if (of_mask) {
+#pragma unroll
+        for (int i = 0; i < VALUES; i++)
+            if (i * GROUP < left && !of_mask[i * GROUP]) v[i] = -INFINITY;
+    }
+#pragma unroll
     for (int i = 0; i < VALUES; i++) {
-        v[i] = value_at(of_s, of_mask, item + (size_t)i * GROUP, N);
         m = fmax(m, v[i]);
         tokens += v[i] == -INFINITY ? 0.0f : 1.0f;
     }
-    for (size_t n = beyond; n < N; n += GROUP) {
-        const float value = value_at(of_s, of_mask, n, N);
+    for (int n = VALUES * GROUP; n < left; n += GROUP) {
+        const float value = value_at(of_s, of_mask, n, left);
         m = fmax(m, value);
         tokens += value == -INFINITY ? 0.0f : 1.0f;
     }
@@ -140,13 +147,13 @@ coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), IN_I32(index), OUT_F32
             sums = (float2)(0.0f, 0.0f);
 #pragma unroll
             for (int i = 0; i < VALUES; i++) sums.x += one_term(v[i], base, scale);
-            for (size_t n = beyond; n < N; n += GROUP)
-                sums.x += one_term(value_at(of_s, of_mask, n, N), base, scale);
+            for (int n = VALUES * GROUP; n < left; n += GROUP)
+                sums.x += one_term(value_at(of_s, of_mask, n, left), base, scale);
             if (present(state)) {
 #pragma unroll
                 for (int i = 0; i < VALUES; i++) sums.y += (v[i] + base.x) + base.y > 0.0f;
-                for (size_t n = beyond; n < N; n += GROUP)
-                    sums.y += (value_at(of_s, of_mask, n, N) + base.x) + base.y > 0.0f;
+                for (int n = VALUES * GROUP; n < left; n += GROUP)
+                    sums.y += (value_at(of_s, of_mask, n, left) + base.x) + base.y > 0.0f;
             }
             sums = group_sum_pair(sums, scratch);
             solver = next_step(solver, sums.x, k, e.x);
@@ -158,12 +165,12 @@ coor_descent_row(IN_F32(s), IN_U8(mask), OUT_F32(scores), IN_I32(index), OUT_F32
     const float scale = LOG2E / e.x;
     for (size_t i = item; present(index) && i < K; i += GROUP) {
         const int n = at(index, row * K + i);
-        const float value = inside(n, N) ? value_at(of_s, of_mask, n, N) : -INFINITY;
+        const float value = inside(n, N) ? value_at(of_s, of_mask, n - item, left) : -INFINITY;
         at(picked, row * K + i) = value == -INFINITY ? 0.0f : one_term(value, solver.a, scale);
     }
-    for (size_t n = item; !present(index) && n < N; n += GROUP) {
-        const float value = value_at(of_s, of_mask, n, N);
-        at(scores, row * N + n) = value == -INFINITY ? 0.0f : one_term(value, solver.a, scale);
+    for (int n = 0; !present(index) && n < left; n += GROUP) {
+        const float value = value_at(of_s, of_mask, n, left);
+        at(scores, row * N + item + n) = value == -INFINITY ? 0.0f : one_term(value, solver.a, scale);
     }
 }
 

@@ -62,6 +62,19 @@ inline floats without_masked(floats value, __global const uchar *mask, size_t co
     return get_some(v);
 }
 
+// The token of the largest value, of equal ones the first; NONE where all are -infinity.
+inline uint first_of(floats values, uints tokens)
+{
+    float value[TOKENS];
+    uint token[TOKENS], first = NONE;
+    const float largest = max_some(values);
+    put_some(values, value);
+    put_some(tokens, token);
+    for (size_t i = 0; i < TOKENS; i++)
+        if (value[i] == largest) first = min(first, token[i]);
+    return first;
+}
+
 // ---- forward ----
 
 // Writes b, and partials: the slots' sums, or (found present) the largest q + a + b and its token.
@@ -76,8 +89,9 @@ __kernel void sinkhorn_pass(IN_U8(mask), IN_F32(a), ulong a_stride, OUT_F32(b), 
     const uint counter = COUNTER_ROW(row);
     const float inverse = 1.0f / temperature;
     const bool choosing = present(found);
-    float potentials[SLOTS], totals[SLOTS];
-    uint tokens[SLOTS];
+    float potentials[SLOTS];
+    floats totals[SLOTS];
+    uints tokens[SLOTS];
     uint2 words[SLOTS];
     for (int j = 0; j < SLOTS; j++) {
         const size_t slot = item + j * items;
@@ -106,25 +120,22 @@ __kernel void sinkhorn_pass(IN_U8(mask), IN_F32(a), ulong a_stride, OUT_F32(b), 
                            present(mask) ? &at(mask, row / R * N + n) : 0, N - n);
         if (item == 0) store_some(&at(b, row * b_stride + n), potential, N - n);
 
+        const floats share = 1.0f / sum;
         for (int j = 0; j < SLOTS; j++) {
             if (!choosing) {
-                totals[j] += sum_some(select(x[j] / sum, (floats)0.0f, potential == -INFINITY));
+                totals[j] += select(x[j] * share, (floats)0.0f, potential == -INFINITY);
                 continue;
             }
-            float y[TOKENS];
-            put_some(select(x[j] + potential, (floats)-INFINITY, potential == -INFINITY), y);
-            for (int i = 0; i < TOKENS; i++)
-                if (y[i] > totals[j]) {
-                    totals[j] = y[i];
-                    tokens[j] = (uint)n + i;
-                }
+            const floats y = select(x[j] + potential, (floats)-INFINITY, potential == -INFINITY);
+            tokens[j] = select(tokens[j], (uint)n + LANE_NUMBERS, y > totals[j]);
+            totals[j] = select(totals[j], y, y > totals[j]);
         }
     }
     for (int j = 0; j < SLOTS; j++) {
         const size_t slot = item + j * items, place = (row * parts + part) * K + slot;
         if (slot >= K) continue;
-        at(partials, place) = totals[j];
-        if (choosing) at(found, place) = (int)tokens[j];
+        at(partials, place) = choosing ? max_some(totals[j]) : sum_some(totals[j]);
+        if (choosing) at(found, place) = (int)first_of(totals[j], tokens[j]);
     }
 }
 
@@ -177,7 +188,8 @@ __kernel void sinkhorn_pass_backward(IN_U8(mask), IN_F32(a), IN_F32(before), ulo
     const uint counter = COUNTER_ROW(row);
     const float inverse = 1.0f / temperature;
     const bool first = !present(before);
-    float potentials[SLOTS], slopes[SLOTS], totals[SLOTS], mean = 0.0f;
+    float potentials[SLOTS], slopes[SLOTS], mean = 0.0f;
+    floats totals[SLOTS];
     uint2 words[SLOTS];
     for (int j = 0; j < SLOTS; j++) {
         const size_t slot = item + j * items;
@@ -208,11 +220,11 @@ __kernel void sinkhorn_pass_backward(IN_U8(mask), IN_F32(a), IN_F32(before), ulo
         sum = tile_sum(sum, scratch);
         const floats slope = select(-sum, (floats)0.0f, of_token == -INFINITY);
         if (item == 0 && first) store_some(&at(db, row * N + n), slope, N - n);
-        for (int j = 0; j < SLOTS && !first; j++) totals[j] += sum_some(x[j] * slope);
+        for (int j = 0; j < SLOTS && !first; j++) totals[j] += x[j] * slope;
     }
     for (int j = 0; j < SLOTS && !first; j++) {
         const size_t slot = item + j * items;
-        if (slot < K) at(partials, (row * parts + part) * K + slot) = totals[j];
+        if (slot < K) at(partials, (row * parts + part) * K + slot) = sum_some(totals[j]);
     }
 }
 
