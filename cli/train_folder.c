@@ -63,6 +63,7 @@ int check_folder(const char *folder)
 /* Where the file system knows no locks there is none. */
 int lock_folder(struct train *train)
 {
+    if (train->lock) return EXIT_FINE;
     const int folder = open(train->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
         train->lock = folder < 0 ? 0 : folder;

@@ -108,6 +108,13 @@ cd ..
 cmp -s run/model.safetensors again/model.safetensors || wrong "another model after a resume"
 cut -d , -f 1-7 run/log.csv >want
 cut -d , -f 1-7 again/log.csv | cmp -s want - || wrong "another log.csv after a resume"
+cp -r run begun # killed before its first step
+rm -r begun/checkpoints/6 begun/checkpoints/8 begun/log.csv
+# shellcheck disable=SC2086
+check 0 'zero/model' $train --output zero --steps 1 --checkpoint-every 9
+cp -r zero/checkpoints/0 begun/checkpoints/ 2>/dev/null
+check 0 'begun/checkpoints/0' "$colt5" train --resume begun --steps 8
+cmp -s run/model.safetensors begun/model.safetensors || wrong "another model from step 0"
 check 0 'all 8 steps are done' "$colt5" train --resume run
 check 0 'checkpoints/9' "$colt5" train --resume run --steps 9
 check 2 'at step 9 already' "$colt5" train --resume run --steps 4
