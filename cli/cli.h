@@ -128,6 +128,8 @@ struct session {
 int open_session(struct session *session);
 /* Part of it, for commands that open none. */
 void handle_signals(void);
+/* What signals do in a child process: what they do by default. */
+void default_signals(void);
 void close_session(struct session *session);
 /* True once a signal asked to stop: nothing more should be written. Says so, once. */
 bool interrupted(void);

@@ -17,8 +17,7 @@
 
 static void run_child(json_t *(*work)(const void *), const void *argument, int to_parent, int said)
 {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    default_signals();
     dup2(said, STDERR_FILENO);
     dup2(said, STDOUT_FILENO);
     json_t *result = work(argument);

@@ -1,20 +1,46 @@
 /* SPDX-License-Identifier: MIT */
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "report.h"
 
-static volatile sig_atomic_t asked_to_stop;
+static atomic_bool asked_to_stop;
 
-/* The first asks; the handler is gone then, so that a second one ends the process at once. */
-static void on_signal(int number)
+static sigset_t stop_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    return signals;
+}
+
+/* The first signal asks; a second one ends the process at once. */
+static void *wait_for_signals(void *unused)
 {
     static const char text[] = "\ncolt5: stopping when the work at hand is done; again: at once\n";
-    (void)number;
-    asked_to_stop = 1;
+    const sigset_t signals = stop_signals();
+    int number;
+    (void)unused;
+    sigwait(&signals, &number);
+    asked_to_stop = true;
     (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    sigwait(&signals, &number);
+    default_signals();
+    raise(number);
+    return NULL;
+}
+
+void default_signals(void)
+{
+    const sigset_t signals = stop_signals();
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 
 bool interrupted(void)
@@ -49,14 +75,25 @@ static void on_progress(void *user, const char *what, size_t done, size_t total)
     show_progress(text, done, total);
 }
 
-/* A full disk or quota is an error of the call that writes, not the end of the process. */
+/*
+ * Signals are blocked in every thread and waited for in one of their own: compilers within drivers
+ * set handlers while they work, and would take a signal for theirs. (A full disk or quota is an
+ * error of the call that writes, not the end of the process.)
+ */
 void handle_signals(void)
 {
-    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
-    sigemptyset(&stop.sa_mask);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    static bool handled;
+    const sigset_t signals = stop_signals();
+    pthread_t thread;
+    if (handled) return;
+    handled = true;
     signal(SIGXFSZ, SIG_IGN);
+    default_signals(); /* a shell may have set them to be ignored */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (pthread_create(&thread, NULL, wait_for_signals, NULL) == 0)
+        pthread_detach(thread);
+    else
+        default_signals();
 }
 
 int open_session(struct session *session)
