@@ -126,7 +126,7 @@ struct session {
  * on SIGINT and SIGTERM stop the library between two launches (COLT5_CANCELLED).
  */
 int open_session(struct session *session);
-/* Part of it, for commands that open none. */
+/* First thing in main. */
 void handle_signals(void);
 /* What signals do in a child process: what they do by default. */
 void default_signals(void);

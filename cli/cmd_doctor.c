@@ -241,7 +241,6 @@ int doctor_command(int count, char **arguments)
         .quiet = session.quiet, .json = session.progress && !strcmp(session.progress, "json")});
     json_t *report = json_pack("{s:[]}", "problems");
     if (!report) return complain_memory();
-    handle_signals();
     code = examine(report, session.device);
     if (code == EXIT_INTERRUPTED) {
         json_decref(report);

@@ -39,6 +39,7 @@ static void print_usage(FILE *stream)
 
 int main(int count, char **arguments)
 {
+    handle_signals();
     const char *first = count > 1 ? arguments[1] : "--help";
     if (!strcmp(first, "--help") || !strcmp(first, "-h") || !strcmp(first, "help")) {
         print_usage(count > 1 ? stdout : stderr);

@@ -19,21 +19,45 @@ static sigset_t stop_signals(void)
     return signals;
 }
 
+static void ask_to_stop(void)
+{
+    static const char text[] = "\ncolt5: stopping when the work at hand is done; again: at once\n";
+    asked_to_stop = true;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+}
+
 /* The first signal asks; a second one ends the process at once. */
 static void *wait_for_signals(void *unused)
 {
-    static const char text[] = "\ncolt5: stopping when the work at hand is done; again: at once\n";
     const sigset_t signals = stop_signals();
     int number;
     (void)unused;
     sigwait(&signals, &number);
-    asked_to_stop = true;
-    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    ask_to_stop();
     sigwait(&signals, &number);
     default_signals();
     raise(number);
     return NULL;
 }
+
+/* For threads that were there before signals were blocked. */
+static void on_signal(int number)
+{
+    (void)number;
+    ask_to_stop();
+}
+
+static void block_signals(void)
+{
+    const sigset_t signals = stop_signals();
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
+#ifdef __GLIBC__
+/* Before libraries are initialised, so that threads they make then inherit it. */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const first_of_all)(void) = block_signals;
+#endif
 
 void default_signals(void)
 {
@@ -82,14 +106,12 @@ static void on_progress(void *user, const char *what, size_t done, size_t total)
  */
 void handle_signals(void)
 {
-    static bool handled;
-    const sigset_t signals = stop_signals();
+    const struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
     pthread_t thread;
-    if (handled) return;
-    handled = true;
+    block_signals();
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
     signal(SIGXFSZ, SIG_IGN);
-    default_signals(); /* a shell may have set them to be ignored */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (pthread_create(&thread, NULL, wait_for_signals, NULL) == 0)
         pthread_detach(thread);
     else
@@ -100,7 +122,6 @@ int open_session(struct session *session)
 {
     const bool json = session->progress && !strcmp(session->progress, "json");
     set_report_style((struct report_style){.quiet = session->quiet, .json = json});
-    handle_signals();
     const colt5_status status = colt5_context_create(session->device, &session->ctx);
     if (status != COLT5_OK) return complain_status(NULL, status);
     colt5_context_set_callbacks(session->ctx, &(colt5_callbacks){.log = on_log,
