@@ -10,12 +10,10 @@
 #define FAIR_GROUP  256
 #define ROWS_ON_CPU 32 /* of a group: enough for its overhead, few enough to share out */
 
-#define REGISTERS   65536 /* of a compute unit, and */
-#define MOST_EACH   255   /* of a work-item, where a compiler takes a limit (NVIDIA) */
-#define MOST_ITEMS  1024  /* of a work-group that holds a row */
-#define LEAST_ITEMS 512   /* of one that holds a long row, with more each */
-#define MOST_VALUES 32    /* in a work-item's registers: half of them where there are 1024 */
-#define FEW_VALUES  8     /* the same for shorter rows */
+#define MOST_ITEMS 1024 /* of a work-group that holds a row */
+#define MOST_VALUES                                                                                \
+    32               /* of the row in a work-item's registers: half of them where there are 1024 */
+#define FEW_VALUES 8 /* the same for shorter rows */
 
 size_t row_width(const colt5_tensor *x)
 {
@@ -80,19 +78,8 @@ struct grid row_groups(const struct row_plan *plan, size_t rows)
     return GROUPS((rows + rows_a_group - 1) / rows_a_group, 1, 1, plan->group);
 }
 
-static struct register_plan registers_of(size_t group, size_t values)
-{
-    const size_t registers = REGISTERS / group < MOST_EACH ? REGISTERS / group : MOST_EACH;
-    return (struct register_plan){group,
-                                  values,
-                                  {DEFINE("GROUP", group),
-                                   DEFINE("VALUES", values),
-                                   DEFINE(MOST_REGISTERS, registers),
-                                   {NULL, 0}}};
-}
-
-/* Few sizes, since each is a build: small ones for short rows, else as many items as there may be,
- * or half of them where the kernel allows no more. */
+/* Few sizes, since each is a build: small ones for short rows, else as many items as there may be.
+ */
 colt5_status plan_registers(colt5_context *ctx, enum kernel id, size_t N,
                             struct register_plan *plan)
 {
@@ -100,13 +87,14 @@ colt5_status plan_registers(colt5_context *ctx, enum kernel id, size_t N,
     size_t largest = 1, reached;
     while (largest * 2 <= device && largest < MOST_ITEMS) largest *= 2;
     const size_t group = N <= 512 && largest > 64 ? 64 : N <= 2048 && largest > 256 ? 256 : largest;
-    *plan = registers_of(group, N <= group * FEW_VALUES ? FEW_VALUES : MOST_VALUES);
-    while (plan->group && N <= plan->group * plan->values) {
-        const colt5_status status = group_size(ctx, id, plan->defines, plan->group, &reached);
-        if (status != COLT5_OK || reached == plan->group) return status;
-        if (plan->group <= LEAST_ITEMS) break;
-        *plan = registers_of(plan->group / 2, plan->values * 2);
+    const size_t values = N <= group * FEW_VALUES ? FEW_VALUES : MOST_VALUES;
+    *plan = (struct register_plan){
+        group, values, {DEFINE("GROUP", group), DEFINE("VALUES", values), {NULL, 0}}};
+    if (N > group * values) {
+        plan->group = 0;
+        return COLT5_OK;
     }
-    plan->group = 0;
-    return COLT5_OK;
+    const colt5_status status = group_size(ctx, id, plan->defines, group, &reached);
+    if (status == COLT5_OK && reached < group) plan->group = 0;
+    return status;
 }

@@ -34,7 +34,7 @@ struct grid row_groups(const struct row_plan *plan, size_t rows);
  * for. */
 struct register_plan {
     size_t group, values; /* GROUP, VALUES; group 0: it does not */
-    struct define defines[4];
+    struct define defines[3];
 };
 
 /* A plan for a kernel on a GPU: none where the row is too long for the device or for the kernel. */

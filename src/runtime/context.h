@@ -23,7 +23,6 @@ struct colt5_context {
     cl_command_queue queue;
     bool owns_queue; /* not the application's */
     colt5_device_info info;
-    unsigned char nvidia_options; /* whether its compiler has any; 0: not asked yet */
     colt5_callbacks callbacks;
     colt5_math math;
 

@@ -7,8 +7,6 @@
 
 #include "runtime/binary_cache.h"
 #include "runtime/context.h"
-#include "runtime/device.h"
-#include "runtime/memory.h"
 #include "runtime/source.h"
 
 static const struct {
@@ -25,30 +23,13 @@ const char *kernel_name(enum kernel id)
     return kernels[id].function;
 }
 
-/* Whether NVIDIA's compiler takes its own options. */
-static bool takes_nvidia_options(colt5_context *ctx)
-{
-    enum { UNKNOWN, YES, NO };
-    if (ctx->nvidia_options == UNKNOWN) {
-        char *extensions = device_text(ctx->device, CL_DEVICE_EXTENSIONS);
-        const bool found = extensions && strstr(extensions, "cl_nv_compiler_options");
-        ctx->nvidia_options = found ? YES : NO;
-        host_release(extensions);
-    }
-    return ctx->nvidia_options == YES;
-}
-
 /* False when they do not fit. */
-static bool write_options(colt5_context *ctx, const struct define *defines, char *text, size_t size)
+static bool write_options(const struct define *defines, char *text, size_t size)
 {
     size_t used = (size_t)snprintf(text, size, "-cl-std=CL1.2");
-    for (; defines->name && used < size; defines++) {
+    for (; defines->name && used < size; defines++)
         used +=
             (size_t)snprintf(text + used, size - used, " -D %s=%ld", defines->name, defines->value);
-        if (used < size && !strcmp(defines->name, MOST_REGISTERS) && takes_nvidia_options(ctx))
-            used += (size_t)snprintf(text + used, size - used, " -cl-nv-maxrregcount=%ld",
-                                     defines->value);
-    }
     return used < size;
 }
 
@@ -173,7 +154,7 @@ colt5_status program_kernel(colt5_context *ctx, enum kernel id, const struct def
 {
     struct program_cache *cache = &ctx->programs;
     char options[512];
-    REQUIRE(ctx, write_options(ctx, defines, options, sizeof(options)), COLT5_ERROR_INTERNAL,
+    REQUIRE(ctx, write_options(defines, options, sizeof(options)), COLT5_ERROR_INTERNAL,
             "%s: its defines are too long", kernel_name(id));
     for (size_t i = 0; i < cache->kernel_count; i++)
         if (cache->kernels[i].id == id && !strcmp(cache->kernels[i].options, options)) {

@@ -15,10 +15,6 @@ struct define {
     long value;
 };
 
-/* A define of this name also limits the registers of a work-item where the compiler takes a limit:
- * NVIDIA's, which otherwise may leave a large work-group too few. */
-#define MOST_REGISTERS "MOST_REGISTERS"
-
 struct built_kernel {
     enum kernel id;
     char *options; /* the defines, as the compiler gets them */
