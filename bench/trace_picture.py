@@ -11,6 +11,9 @@ the rest. Where the device's ceilings are known, from --rows, a report of the sa
 the time the floor is: the work of each call at the ceiling for operations or for bytes, whichever takes longer. Commands of one call
 of an op count as one, under the name of the one that took longest.
 
+Several traces of the same work are taken together: of each command the least time, one after the other. So a machine that others use
+too can tell what it takes alone.
+
 --heading picks one of several runs in a trace, by a part of its name; without it the last is taken. Needs Python alone.
 """
 import argparse, html, json
@@ -52,6 +55,18 @@ def read_run(path, heading):
     if not wanted:
         raise SystemExit(f"{path}: no heading has {heading!r}; there are: " + "; ".join(names.values()))
     return names[wanted[-1]], device[wanted[-1]], [e for e in events if e["ph"] == "X" and e["pid"] == wanted[-1]]
+
+
+def least(runs):
+    """One run of the least time of each command."""
+    if any([e["name"] for e in events] != [e["name"] for e in runs[0]] for events in runs):
+        raise SystemExit("the traces are not of the same commands")
+    now, events = 0, []
+    for same in zip(*runs):
+        dur = min(e["dur"] for e in same)
+        events.append({**same[0], "ts": now, "dur": dur})
+        now += dur
+    return events
 
 
 def collect(items, key, make):
@@ -149,19 +164,20 @@ def table(groups, best):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trace")
+    parser.add_argument("trace", nargs="+")
     parser.add_argument("--rows", help="the report of --format json")
     parser.add_argument("--ceilings", nargs=2, type=float, default=(0, 0), metavar=("FLOP/s", "B/s"), help="instead")
     parser.add_argument("--heading", default="", help="part of a run's name")
     parser.add_argument("--output", help="the picture, SVG")
     parser.add_argument("--most", type=int, default=12, help="bars in the picture")
     options = parser.parse_args()
-    name, device, events = read_run(options.trace, options.heading)
+    found = [read_run(path, options.heading) for path in options.trace]
+    name, device, events = found[0] if len(found) == 1 else (*found[0][:2], least([run[2] for run in found]))
     calls = collect(events, lambda e: (e["args"]["call"], e["args"].get("part")), Call)
     groups = sorted(collect(calls, lambda c: (c.part, c.kernel), Group), key=lambda g: -g.us)
     best = ceilings(options.rows, name) if options.rows else options.ceilings
     busy, whole = sum(e["dur"] for e in events), max(e["ts"] + e["dur"] for e in events)
-    print(f"{name}; {device}: {len(events)} commands, busy {busy / 1e3:.4g} ms of {whole / 1e3:.4g} ms\n")
+    print(f"{name}; {device}: {'' if len(found) == 1 else f'least of {len(found)} traces, '}{len(events)} commands, busy {busy / 1e3:.4g} ms of {whole / 1e3:.4g} ms\n")
     print("\n".join(table(groups, best)))
     if options.output:
         with open(options.output, "w") as file:
