@@ -528,6 +528,7 @@ def parse():
     parser.add_argument("--pause", type=float, default=0.2, help="seconds before each turn, in which the last one's threads go to sleep")
     parser.add_argument("--idle", type=float, help="before each turn, wait (a minute at most) until the CPUs are idle by this share")
     parser.add_argument("--seconds", type=float, help="no new round after so long")
+    parser.add_argument("--threads", type=int, help="of each side, on a CPU (PyTorch's OpenMP, PoCL)")
     parser.add_argument("--at-once", type=int, help="rivals that are prepared at the same time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="a file for all figures, JSON")
@@ -538,6 +539,8 @@ def parse():
     if not options.device:
         import torch
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.threads:
+        os.environ |= {"OMP_NUM_THREADS": str(options.threads), "POCL_MAX_PTHREAD_COUNT": str(options.threads)}
     gpu = options.device == "cuda"
     options.types = options.types or (list(TYPES) if gpu else ["fp32"])
     options.rivals = options.rivals or (["eager", "triton", "compiled", "expert", "autotuned"] if gpu else ["eager", "compiled"])
