@@ -4,9 +4,9 @@
  *
  *     gemm_device [device] [backend] [rows in out]
  *
- * backend: mma, split, tiled, packed, clblast, cblas or all. Three numbers replace the list of
- * shapes. A time is the mean of a run of calls with one wait at the end, the best of five such
- * runs.
+ * backend: wgmma, tf32 (wgmma with fast math), mma, split, tiled, packed, clblast, cblas or all.
+ * Three numbers replace the list of shapes. A time is the mean of a run of calls with one wait at
+ * the end, the best of five such runs.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -31,7 +31,8 @@ static const struct shape shapes[] = {{8192, 8192, 8192}, {65536, 512, 1536}, {6
 static const struct {
     const char *name;
     colt5_type first, last; /* types it multiplies */
-} backends[] = {{"mma", COLT5_F16, COLT5_BF16},    {"split", COLT5_F32, COLT5_F32},
+} backends[] = {{"wgmma", COLT5_F32, COLT5_BF16},  {"tf32", COLT5_F32, COLT5_F32},
+                {"mma", COLT5_F16, COLT5_BF16},    {"split", COLT5_F32, COLT5_F32},
                 {"tiled", COLT5_F32, COLT5_BF16},  {"packed", COLT5_F32, COLT5_BF16},
                 {"clblast", COLT5_F32, COLT5_F32}, {"cblas", COLT5_F32, COLT5_F32}};
 
@@ -152,6 +153,7 @@ static void run_case(const char *device, const char *backend, colt5_type type, s
     const colt5_callbacks callbacks = {.log = hear};
     if (colt5_context_create(device, &work.ctx) != COLT5_OK) stop(NULL, "no device");
     colt5_context_set_callbacks(work.ctx, &callbacks);
+    if (!strcmp(backend, "tf32")) colt5_context_set_math(work.ctx, COLT5_MATH_FAST);
     work.x_values = random_tensor(work.ctx, type, s.rows, s.in, &work.x);
     work.weight_values = random_tensor(work.ctx, type, s.out, s.in, &work.weight);
     if (colt5_tensor_create(work.ctx, type, 2, dims, &work.y) != COLT5_OK)
@@ -175,7 +177,7 @@ int main(int count, char **arguments)
     for (size_t b = 0; b < sizeof(backends) / sizeof(backends[0]); b++) {
         const char *name = backends[b].name;
         if (only && strcmp(only, name) != 0) continue;
-        setenv("COLT5_GEMM", name, 1);
+        setenv("COLT5_GEMM", strcmp(name, "tf32") ? name : "wgmma", 1);
         left_out = false;
         for (colt5_type type = backends[b].first; type <= backends[b].last; type++)
             for (const struct shape *s = count > 5 ? asked : shapes; s->rows && !left_out; s++)

@@ -8,108 +8,6 @@
 //
 // Defines: those of mma_slabs; C_F32 as in tiled_gemm.
 
-#define STRIDE     (WARP_TILE + 8) // of sums in local memory: half a warp writes to different banks
-#define LANES_C    (WARP_TILE / 4) // lanes that write a row of C, four columns each
-#define ROWS_C     (32 / LANES_C)
-#define BATCH      4 // rows of a lane that are finished together
-
-#if STORAGE == 2
-    #define pack_pair pack_pair_bf16
-#else
-    #define pack_pair pack_pair_f16
-#endif
-
-// Where C has 16 bits, GELU by the quick instructions, good to 20 bits or so.
-#if C_F32
-    #define gelu_of gelu4
-    #define rounded(x) (x)
-#else
-GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, native_exp, native_recip)
-inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(x.z, x.w)); }
-#endif
-
-// What stands around the product.
-struct around {
-    __global c_storage *c;
-    __global const c_storage *residual; // only if add
-    __global const float *row_scale;    // only if scaled
-    __global const int *scatter;        // only if scattered
-    bool add, scaled, scattered, gelu, wide;
-    uint M, N, scatter_rows, c_rows;
-    float alpha, unscale;
-    float4 bias;
-};
-
-// A warp's sums of 16 rows go to local memory, its own part of it, …
-inlined void put_sums(__local float *stage, float sums[TILES_N][4])
-{
-    const uint lane = get_local_id(0) % 32;
-#pragma unroll
-    for (uint j = 0; j < TILES_N; j++) {
-        __local float *pair = stage + lane / 4 * STRIDE + j * 8 + lane % 4 * 2;
-        *(__local float2 *)pair = (float2)(sums[j][0], sums[j][1]);
-        *(__local float2 *)(pair + 8 * STRIDE) = (float2)(sums[j][2], sums[j][3]);
-    }
-}
-
-// … whence each lane takes four neighbours of a row, so that whole lines of C are written at once:
-// first_m and n are the lane's. BATCH rows go step by step, for there are few warps to hide behind;
-// and residuals are read before C, which they may be, is written.
-inlined void finish_rows(const struct around *to, __local const float *stage, uint first_m, uint n)
-{
-#pragma unroll 1
-    for (uint row = 0; row < 16 && n < to->N; row += BATCH * ROWS_C) {
-        float4 values[BATCH];
-        c_storage4 residuals[BATCH];
-        long rows[BATCH];
-        const uint m = first_m + row;
-#pragma unroll
-        for (uint p = 0; p < BATCH; p++) {
-            values[p] = to->alpha * *(__local const float4 *)(stage + (row + p * ROWS_C) * STRIDE);
-            if (TERMS > 1) values[p] *= to->unscale;
-            values[p] += to->bias;
-            rows[p] = m + p * ROWS_C < to->M ? (long)get_group_id(1) * to->M + m + p * ROWS_C : -1;
-        }
-        if (to->scattered) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] >= 0)
-                    rows[p] = picked(to->scatter, m + p * ROWS_C, to->scatter_rows, to->c_rows);
-        }
-        if (to->wide && to->add) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] >= 0)
-                    residuals[p] = *(__global const c_storage4 *)(to->residual + rows[p] * to->N + n);
-        }
-        if (to->gelu) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++) values[p] = gelu_of(values[p]);
-        }
-        if (to->scaled) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] >= 0) values[p] *= to->row_scale[m + p * ROWS_C];
-        }
-        if (to->wide && to->add) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++) values[p] += floats_of_c(residuals[p]);
-        }
-        if (to->wide) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] >= 0)
-                    *(__global c_storage4 *)(to->c + rows[p] * to->N + n) = rounded(values[p]);
-        } else {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] >= 0)
-                    finish(to->c + rows[p] * to->N, to->residual + rows[p] * to->N, n, to->N, to->add,
-                           false, values[p]);
-        }
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
          __global const operand *restrict b_buffer, const ulong b_offset, C_INOUT(c), IN(bias),
@@ -198,28 +96,27 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
     }
     barrier(CLK_LOCAL_MEM_FENCE);
 
-    const uint n = tile_n + column + lane % LANES_C * 4;
+    const uint n = tile_n + column + lane % LANES_C * 8;
     struct around around = {
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset, present(residual),
         present(row_scale), present(scatter), gelu_after != 0,
-        N % 4 == 0 && c_offset % 4 == 0 && (!present(residual) || residual_offset % 4 == 0),
-        idle ? 0 : M, N, scatter_rows, c_rows, alpha, 1.0f,
-        present(bias) ? four_of(bias_buffer + bias_offset, n, N) : (float4)(0.0f)};
+        N % 8 == 0 && c_offset % 8 == 0 && (!present(residual) || residual_offset % 8 == 0),
+        idle ? 0 : M, N, scatter_rows, c_rows, get_group_id(1) * M, alpha, 1.0f, {0.0f, 0.0f}};
+    if (present(bias)) EACH_HALF around.bias[h] = four_of(bias_buffer + bias_offset, n + 4 * h, N);
     if (present(ranges)) {
         around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
         around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
     }
-    __local float *stage = (__local float *)&slabs[0][0][0] + warp * 16 * STRIDE;
+    __local float *stage = (__local float *)&slabs[0][0][0] + warp * STAGED;
     // A loop, with only the registers picked by unrolled code: what runs once is fetched once.
 #pragma unroll 1
     for (uint step = 0; step < TILES_M; step++) {
         warp_barrier();
 #pragma unroll
         for (uint i = 0; i < TILES_M; i++)
-            if (i == step) put_sums(stage, sums[i]);
+            if (i == step) put_sums(stage, sums[i][0]);
         warp_barrier();
-        finish_rows(&around, stage + lane / LANES_C * STRIDE + lane % LANES_C * 4,
-                    tile_m + row + step * 16 + lane / LANES_C, n);
+        finish_rows(&around, stage, tile_m + row + step * 16, n);
     }
 }

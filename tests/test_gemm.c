@@ -11,16 +11,16 @@
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
-static const char *const backends[] = {"mma",   "split",   "tiled",      "packed",
-                                       "cblas", "clblast", "small-tiles"};
+static const char *const backends[] = {"wgmma",  "mma",   "split",   "tiled",
+                                       "packed", "cblas", "clblast", "small-tiles"};
 #define BACKENDS ((int)(sizeof(backends) / sizeof(backends[0])))
 
 struct sizes {
     size_t M, N, K;
 };
-static const struct sizes odd_sizes[] = {{1, 1, 1},     {1, 129, 7},   {129, 1, 16},
-                                         {31, 33, 0},   {64, 64, 64},  {13, 127, 97},
-                                         {128, 36, 20}, {131, 129, 33}};
+static const struct sizes odd_sizes[] = {
+    {1, 1, 1},     {1, 129, 7},   {129, 1, 16},   {31, 33, 0},    {64, 64, 64},
+    {13, 127, 97}, {128, 36, 20}, {131, 129, 33}, {136, 264, 72}, {392, 136, 520}};
 #define SIZES ((int)(sizeof(odd_sizes) / sizeof(odd_sizes[0])))
 
 /* A product on the device and the same in double. */
@@ -242,11 +242,12 @@ END_TEST
 /* Pairs of f16 are as exact as float32; where values differ too much for them others take over. */
 START_TEST(float32_is_multiplied_exactly_whatever_its_range)
 {
+    const char *backend = _i < 8 ? "split" : "wgmma";
     struct problem p = make_problem((struct sizes){40, 48, 1100}, COLT5_F32, COLT5_F32,
                                     (unsigned)_i % 4, 0, false);
     const struct sizes s = {p.on_host.M, p.on_host.N, p.on_host.K};
     double *a = (double *)p.on_host.a, *b = (double *)p.on_host.b;
-    if (_i >= 4) /* large k of A meet small k of B */
+    if (_i % 8 >= 4) /* large k of A meet small k of B */
         for (size_t k = 0; k < s.K; k++) {
             const double factor = exp2(floor(40.0 * (double)k / (double)s.K) - 20);
             for (size_t m = 0; m < s.M; m++) a[_i & 1 ? k * s.M + m : m * s.K + k] *= factor;
@@ -254,7 +255,7 @@ START_TEST(float32_is_multiplied_exactly_whatever_its_range)
         }
     release(&p.a), release(&p.b);
     p.a = upload(a, COLT5_F32, s.M, s.K), p.b = upload(b, COLT5_F32, s.K, s.N);
-    if (solve(&p, "split")) assert_norm(&p.c, p.want, 5e-7);
+    if (solve(&p, backend)) assert_norm(&p.c, p.want, 5e-7);
     free_problem(&p);
 }
 END_TEST
@@ -272,12 +273,28 @@ START_TEST(large_products_come_in_parts)
 }
 END_TEST
 
-/* Those of NVIDIA that the library knows. */
-static bool has_matrix_units(void)
+/* Those of NVIDIA that the library knows; what has wgmma has mma. */
+static bool has_matrix_units(const char *backend)
 {
     const char *units = colt5_context_device_info(ctx)->matrix_units;
-    return !tiny() && (!strcmp(units, "mma") || !strcmp(units, "wgmma"));
+    const char *retarget = getenv("COLT5_RETARGET");
+    if (tiny()) return false;
+    if (!strcmp(units, "wgmma"))
+        return strcmp(backend, "wgmma") != 0 || !retarget || strcmp(retarget, "0") != 0;
+    return !strcmp(units, backend);
 }
+
+/* More tiles than the device has compute units, more slabs than wait at once, ragged edges. */
+START_TEST(work_groups_that_stay_make_every_tile)
+{
+    const colt5_type type = storage_types[_i / 4];
+    if (!has_matrix_units("wgmma")) return;
+    struct problem p =
+        make_problem((struct sizes){2056, 1160, 584}, type, COLT5_F32, (unsigned)_i % 4, 0, true);
+    if (solve(&p, "wgmma")) assert_equal(&p.c, p.want);
+    free_problem(&p);
+}
+END_TEST
 
 /* Larger tiles and K in parts, which small products, and a CPU, are never given of themselves. */
 START_TEST(large_tiles_and_parts_multiply_as_well)
@@ -295,11 +312,15 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
                  {"mma", {136, 129, 100}, COLT5_F16, 1, 2, 0, 127},
                  {"mma", {136, 72, 328}, COLT5_BF16, 1, 3, 1, 127 - INDEX},
                  {"mma", {67, 66, 97}, COLT5_F16, 2, 1, 3, 127 - INDEX},
-                 {"mma", {72, 80, 264}, COLT5_F16, 2, 5, 3, 0}};
+                 {"mma", {72, 80, 264}, COLT5_F16, 2, 5, 3, 0},
+                 {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, 127},
+                 {"wgmma", {136, 72, 328}, COLT5_F16, 0, 3, 1, 127 - INDEX},
+                 {"wgmma", {72, 80, 520}, COLT5_F32, 0, 4, 3, 127 - INDEX},
+                 {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 0, 127}};
     const char *backend = cases[_i].backend;
     /* The largest tile needs 33 KiB of local memory; the library does not choose it elsewhere. */
     if (cases[_i].tile == 1 && colt5_context_device_info(ctx)->local_memory < 33792) return;
-    const bool there = strcmp(backend, "mma") != 0 || has_matrix_units();
+    const bool there = !strcmp(backend, "tiled") || has_matrix_units(backend);
     struct problem p = make_problem(cases[_i].sizes, cases[_i].type, cases[_i].type,
                                     cases[_i].transposes, cases[_i].extras, false);
     p.on_device.tile = cases[_i].tile;
@@ -514,9 +535,10 @@ int main(void)
     tcase_add_loop_test(tests, whole_numbers_multiply_exactly, 0, 8 * BACKENDS);
     tcase_add_loop_test(tests, every_type_is_multiplied_as_float, 0, 6 * BACKENDS);
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
-    tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 8);
+    tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 16);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
-    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 9);
+    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 13);
+    tcase_add_loop_test(tests, work_groups_that_stay_make_every_tile, 0, 12);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);
     tcase_add_test(tests, nothing_to_make_is_nothing_to_do);

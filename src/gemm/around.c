@@ -21,8 +21,8 @@ static bool is_bare(const struct gemm *product)
            product->c->type == COLT5_F32;
 }
 
-/* The picked rows of A, as an A of their own. */
-static colt5_status gather_rows(colt5_context *ctx, const struct gemm *product, colt5_tensor *rows)
+colt5_status gemm_gather(colt5_context *ctx, const struct gemm *product, colt5_tensor *rows,
+                         struct gemm *gathered)
 {
     const size_t M = product->M, K = product->K, per_sample = product->index_rows;
     const size_t samples = M / per_sample;
@@ -33,6 +33,8 @@ static colt5_status gather_rows(colt5_context *ctx, const struct gemm *product, 
     index.dims[0] = samples, index.dims[1] = per_sample;
     const colt5_status status =
         scratch(ctx, from.type, 3, (size_t[]){samples, per_sample, K}, rows);
+    gathered->a = rows;
+    gathered->index = NULL;
     return status == COLT5_OK ? colt5_gather(ctx, &from, &index, rows) : status;
 }
 
@@ -68,10 +70,7 @@ colt5_status gemm_run_around(colt5_context *ctx, const struct gemm_backend *back
                         .residual = product->residual};
     colt5_tensor rows;
     colt5_status status = COLT5_OK;
-    if (product->index) {
-        status = gather_rows(ctx, product, &rows);
-        bare.a = &rows;
-    }
+    if (product->index) status = gemm_gather(ctx, product, &rows, &bare);
     if (status == COLT5_OK)
         status = is_bare(product) ? backend->run(ctx, &bare)
                                   : multiply_and_finish(ctx, backend, product, &bare);

@@ -6,7 +6,7 @@
 #include "gemm/gemm.h"
 
 /* Kernels a backend may have; each is tested before its first use in a context. */
-#define GEMM_VARIANTS 256
+#define GEMM_VARIANTS 1040
 
 struct gemm_backend {
     const char *name; /* as COLT5_GEMM has it */
@@ -29,10 +29,15 @@ struct gemm_backend {
      * C = alpha · op(A) op(B), or += where residual is c, all in float32. */
     bool fuses;
 
+    /* Its kernels differ by what they fuse: a self-test is given no more than the product has. */
+    bool specialised;
+
     /* Forgets what it keeps for the context; NULL: nothing. */
     void (*release)(colt5_context *ctx);
 };
 
+/* NVIDIA's matrix units as Hopper has them: f16, bf16 and, as math asks, tf32 or pairs of f16. */
+extern const struct gemm_backend gemm_wgmma;
 /* NVIDIA's matrix units: f16 and bf16. */
 extern const struct gemm_backend gemm_mma;
 /* The same for float32, by pairs of f16. */
@@ -61,6 +66,10 @@ typedef colt5_status (*gemm_launch)(colt5_context *ctx, const struct gemm *produ
 colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
                             size_t depth, gemm_launch launch_parts);
 
+/* A product whose rows of A are gathered: they go to scratch, and *gathered has them as its A. */
+colt5_status gemm_gather(colt5_context *ctx, const struct gemm *product, colt5_tensor *rows,
+                         struct gemm *gathered);
+
 /* The launches of a product by one backend's kernel, for gemm_run_parts, and what it chooses. */
 colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, size_t parts,
                                size_t part);
@@ -75,6 +84,9 @@ size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product);
 struct gemm_pairs {
     colt5_tensor ranges, a, b;
 };
+
+/* Fills the ranges of a product's pairs: of A and of B. */
+colt5_status gemm_find_ranges(colt5_context *ctx, const struct gemm *product);
 
 static inline size_t gemm_pair_stride(size_t length)
 {

@@ -13,7 +13,7 @@
 #include "runtime/launch.h"
 
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
-#define BACKENDS 6          /* at most, in an order */
+#define BACKENDS 7          /* at most, in an order */
 
 enum verdict { UNTRIED, WORKS, FAILED };
 
@@ -27,14 +27,15 @@ struct gemm_state {
 };
 
 /*
- * NVIDIA, and whatever is neither GPU nor CPU: matrix units where there are some; our tiles do what
+ * NVIDIA, and whatever is neither GPU nor CPU: matrix units where there are some, the latest
+ * instructions first; our tiles do what
  * CLBlast does at twice the speed (an H200 is not among the devices it is tuned for), and fuse.
  * Float32 by pairs of f16 is last, for those who ask for it (COLT5_GEMM=split): its error was not
  * yet measured to be float32's. Other GPUs: CLBlast has tuned them one by one. CPUs: our panels
  * beat OpenBLAS, whose threads moreover quarrel with those of the OpenCL device; CLBlast is far
  * behind.
  */
-static const struct gemm_backend *const on_nvidia[] = {&gemm_mma,         &gemm_tiled,
+static const struct gemm_backend *const on_nvidia[] = {&gemm_wgmma,       &gemm_mma,   &gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif

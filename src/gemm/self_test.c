@@ -121,6 +121,17 @@ static bool is_right(const struct gemm *p, signed char *b, const float *have)
     return right;
 }
 
+/* All that a kernel may fuse and that keeps whole numbers whole, or as much of it as `like` has. */
+static void add_extras(struct trial *trial, const struct gemm *like, bool all)
+{
+    struct gemm *product = &trial->product;
+    if (all || like->bias) product->bias = &trial->bias;
+    if (all || like->row_scale) product->row_scale = &trial->row_scale;
+    if (all || like->scatter) product->scatter = &trial->order;
+    if ((all && !like->transpose_a) || like->index) product->index = &trial->order;
+    product->scatter_rows = product->c_rows = product->index_rows = product->a_rows = product->M;
+}
+
 static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *backend,
                               const struct trial *trial, bool *works)
 {
@@ -156,14 +167,7 @@ colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backe
                                   .like = like};
     const bool checked = ctx->workspace.separate; /* what checkers are run with */
     choose_sizes(checked, &trial.product, like);
-    if (backend->fuses) {
-        trial.product.bias = &trial.bias;
-        trial.product.row_scale = &trial.row_scale;
-        trial.product.scatter = &trial.order;
-        trial.product.scatter_rows = trial.product.c_rows = trial.product.M;
-        trial.product.index = like->transpose_a ? NULL : &trial.order;
-        trial.product.index_rows = trial.product.a_rows = trial.product.M;
-    }
+    if (backend->fuses) add_extras(&trial, like, !backend->specialised);
     const colt5_type c_type = backend->fuses ? like->c->type : COLT5_F32;
     ctx->workspace.separate = true; /* no plan knows of this */
     colt5_status status = take_tensors(ctx, &trial, like->a->type, c_type);

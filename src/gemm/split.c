@@ -79,6 +79,14 @@ static colt5_status find_range(colt5_context *ctx, const struct gemm *product,
                        INT((int)product->a_rows), INT(slot)));
 }
 
+colt5_status gemm_find_ranges(colt5_context *ctx, const struct gemm *product)
+{
+    const struct operand a = operand_a(product), b = operand_b(product);
+    colt5_status status = clear_tensor(ctx, &product->pairs->ranges);
+    if (status == COLT5_OK) status = find_range(ctx, product, &a, 0);
+    return status == COLT5_OK ? find_range(ctx, product, &b, 1) : status;
+}
+
 static colt5_status make_pairs(colt5_context *ctx, const struct gemm *product,
                                const struct operand *operand, int slot, const colt5_tensor *pairs)
 {
@@ -122,9 +130,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *product)
     colt5_status status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs.ranges);
     if (status == COLT5_OK) status = take_pairs(ctx, &a, &pairs.a);
     if (status == COLT5_OK) status = take_pairs(ctx, &b, &pairs.b);
-    if (status == COLT5_OK) status = clear_tensor(ctx, &pairs.ranges);
-    if (status == COLT5_OK) status = find_range(ctx, &call, &a, 0);
-    if (status == COLT5_OK) status = find_range(ctx, &call, &b, 1);
+    if (status == COLT5_OK) status = gemm_find_ranges(ctx, &call);
     if (status == COLT5_OK) status = make_pairs(ctx, &call, &a, 0, &pairs.a);
     if (status == COLT5_OK) status = make_pairs(ctx, &call, &b, 1, &pairs.b);
     if (status == COLT5_OK)

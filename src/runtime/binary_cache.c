@@ -244,8 +244,7 @@ static cl_uint place_of(colt5_context *ctx, cl_program program, cl_uint *count)
     return place;
 }
 
-/* The program's binary for the context's device, in host memory; NULL where there is none. */
-static unsigned char *binary_of(colt5_context *ctx, cl_program program, size_t *length)
+unsigned char *program_binary(colt5_context *ctx, cl_program program, size_t *length)
 {
     size_t sizes[64] = {0};
     unsigned char *binaries[64] = {NULL}; /* NULL: not wanted */
@@ -273,7 +272,7 @@ void binary_cache_store(colt5_context *ctx, const char *source, const char *opti
     char path[3200];
     size_t length = 0;
     unsigned char *binary =
-        find_file(&header.key, path, sizeof(path)) ? binary_of(ctx, program, &length) : NULL;
+        find_file(&header.key, path, sizeof(path)) ? program_binary(ctx, program, &length) : NULL;
     if (!binary) return;
     header.length = length;
     header.checksum = mix(0, binary, length);

@@ -19,6 +19,9 @@
 /* The program of a source and its options, built for the context's device; NULL: not there. */
 cl_program binary_cache_load(colt5_context *ctx, const char *source, const char *options);
 
+/* A program's binary for the context's device, in host memory; NULL where there is none. */
+unsigned char *program_binary(colt5_context *ctx, cl_program program, size_t *length);
+
 /* Keeps a program that was built from source. */
 void binary_cache_store(colt5_context *ctx, const char *source, const char *options,
                         cl_program program);

@@ -39,7 +39,9 @@
     X(gemm_tiles) \
     X(gradient_norm) \
     X(gumbel) \
+    X(hopper) \
     X(mask_rows) \
+    X(mma_epilogue) \
     X(mma_gemm) \
     X(mma_slabs) \
     X(norm) \
@@ -59,8 +61,11 @@
     X(split) \
     X(sinkhorn_pass) \
     X(sort) \
+    X(tensor_map) \
     X(tiled_gemm) \
-    X(topk)
+    X(topk) \
+    X(wgmma_gemm) \
+    X(wgmma_slabs)
 
 #define KERNEL_LIST(X) \
     X(ADAMW, adamw, adamw) \
@@ -159,6 +164,7 @@
     X(SPLIT_PAIRS, split, split_pairs) \
     X(SPLIT_RANGE, split, split_range) \
     X(SUM_SQUARES, gradient_norm, sum_squares) \
+    X(TENSOR_MAP, tensor_map, tensor_map) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
     X(TOPK_GATE_GRADIENT, topk, topk_gate_gradient) \
@@ -167,7 +173,8 @@
     X(TOPK_VALUE_GRADIENT, topk, topk_value_gradient) \
     X(TOPK_WRITE, topk, topk_write) \
     X(UNMARK_SLOTS, scatter_backward, unmark_slots) \
-    X(VALID_ROWS, scatter_backward, valid_rows)
+    X(VALID_ROWS, scatter_backward, valid_rows) \
+    X(WGMMA_GEMM, wgmma_gemm, wgmma_gemm)
 
 /* What files begin with besides common: X(file, that one), a line for each. */
 #define KERNEL_PRELUDE_LIST(X) \
@@ -189,6 +196,7 @@
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
     X(mma_gemm, mma_slabs) \
+    X(mma_gemm, mma_epilogue) \
     X(mma_slabs, nvidia) \
     X(select, selection) \
     X(select_registers, selection) \
@@ -197,7 +205,13 @@
     X(split, gemm_tiles) \
     X(split, nvidia) \
     X(sinkhorn_pass, gumbel) \
-    X(tiled_gemm, gemm_tiles)
+    X(tensor_map, hopper) \
+    X(tiled_gemm, gemm_tiles) \
+    X(wgmma_gemm, gemm_tiles) \
+    X(wgmma_gemm, wgmma_slabs) \
+    X(wgmma_gemm, mma_epilogue) \
+    X(wgmma_slabs, hopper) \
+    X(hopper, nvidia)
 /* clang-format on */
 
 enum kernel_file {

@@ -7,6 +7,7 @@
 
 #include "runtime/binary_cache.h"
 #include "runtime/context.h"
+#include "runtime/retarget.h"
 #include "runtime/source.h"
 
 static const struct {
@@ -61,6 +62,19 @@ static colt5_status fail_build(colt5_context *ctx, cl_program program, const cha
     return fail(ctx, COLT5_ERROR_BUILD, "%s.cl: clBuildProgram (%s): %s", name, options, log);
 }
 
+/* Builds *program, which a retargeted one may replace. */
+static cl_int build(colt5_context *ctx, const char *name, const char *options, const char *text,
+                    cl_program *program)
+{
+    cl_int error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
+    if (!retarget_is_for(text)) return error;
+    cl_program other = retarget(ctx, *program, name, options, &error);
+    if (!other) return error;
+    clReleaseProgram(*program);
+    *program = other;
+    return error;
+}
+
 static colt5_status build_source(colt5_context *ctx, enum kernel_file file, const char *options,
                                  const char *text, cl_program *program)
 {
@@ -71,7 +85,7 @@ static colt5_status build_source(colt5_context *ctx, enum kernel_file file, cons
     *program = clCreateProgramWithSource(ctx->cl, 1, &text, NULL, &error);
     if (!*program) return fail_cl(ctx, name, "clCreateProgramWithSource", error);
     say_progress(ctx, name, ctx->programs.program_count, 0);
-    error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
+    error = build(ctx, name, options, text, program);
     if (error == CL_SUCCESS) {
         binary_cache_store(ctx, text, options, *program);
         return COLT5_OK;

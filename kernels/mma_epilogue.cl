@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// What becomes of a warp's sums on NVIDIA's matrix units (mma_gemm, wgmma_gemm): C = residual +
+// row_scale · gelu(alpha · sums + bias), rows scattered, as src/gemm/gemm.h has it.
+//
+// Sums of 16 rows and WARP_TILE columns are spread over a warp as the unit leaves them (nvidia.cl).
+// Through local memory, a part of it for each warp, they become rows, written in whole lines.
+//
+// Defines: STORAGE, C_F32 as in tiled_gemm; WARP_TILE 32|64.
+
+#ifndef BATCH
+    #define BATCH 2 // rows of a lane that are finished together
+#endif
+
+#define LANES_C (WARP_TILE / 8)  // lanes that write a row of C, eight columns each
+#define ROWS_C  (32 / LANES_C)
+#define STAGED  (16 * WARP_TILE) // floats of local memory that a warp needs
+#define DROPPED 0xFFFFFFFFu      // a row of C that is not there
+
+#if STORAGE == 2
+    #define pack_pair pack_pair_bf16
+#else
+    #define pack_pair pack_pair_f16
+#endif
+
+// Where C has 16 bits, GELU by the quick instructions, good to 20 bits or so.
+#if C_F32
+// A division would be a call, around which the unit's instructions are not run side by side.
+inlined float4 reciprocal(float4 x)
+{
+    const float4 near = native_recip(x);
+    return fma(near, fma(-x, near, (float4)(1.0f)), near);
+}
+GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, exp, reciprocal)
+#else
+GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, native_exp, native_recip)
+inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(x.z, x.w)); }
+#endif
+
+#define EACH_HALF _Pragma("unroll") for (uint h = 0; h < 2; h++)
+
+// Eight neighbours of C at an address that is a multiple of 16 bytes, 16 bytes at once.
+#if C_F32
+inlined void load_eight(__global const float *from, float4 *halves)
+{
+    halves[0] = *(__global const float4 *)from;
+    halves[1] = *(__global const float4 *)(from + 4);
+}
+inlined void put_eight(__global float *to, const float4 *halves)
+{
+    *(__global float4 *)to = halves[0];
+    *(__global float4 *)(to + 4) = halves[1];
+}
+#else
+inlined void load_eight(__global const storage *from, uint2 *halves)
+{
+    const uint4 eight = *(__global const uint4 *)from;
+    halves[0] = eight.lo;
+    halves[1] = eight.hi;
+}
+inlined void put_eight(__global storage *to, const float4 *halves)
+{
+    *(__global uint4 *)to = (uint4)(rounded(halves[0]), rounded(halves[1]));
+}
+#endif
+
+// What stands around the product.
+struct around {
+    __global c_storage *c;
+    __global const c_storage *residual; // only if add
+    __global const float *row_scale;    // only if scaled
+    __global const int *scatter;        // only if scattered
+    bool add, scaled, scattered, gelu, wide;
+    uint M, N, scatter_rows, c_rows;
+    uint first_row; // of C, of row 0: parts of K stand below each other
+    float alpha, unscale;
+    float4 bias[2]; // of a lane's columns
+};
+
+// Eight columns from n on of a row of C that begins at `row`.
+inlined void store_eight(const struct around *to, size_t row, uint n, const float4 *values)
+{
+    if (to->wide)
+        put_eight(to->c + row + n, values);
+    else
+        EACH_HALF finish(to->c + row, to->residual + row, n + 4 * h, to->N, to->add, false, values[h]);
+}
+
+// Where column `column` of row `row` waits: what is read or written at once lies in different banks.
+inlined uint staged_at(uint row, uint column)
+{
+    return row * WARP_TILE + (column ^ row % 4 * 8 ^ column / 32 * 4);
+}
+
+// A warp's sums of 16 rows go to local memory, its own part of it, …
+inlined void put_sums(__local float *stage, const float *sums)
+{
+    const uint lane = get_local_id(0) % 32;
+#pragma unroll
+    for (uint j = 0; j < WARP_TILE / 8; j++) {
+        __local float *pair = stage + staged_at(lane / 4, j * 8 + lane % 4 * 2);
+        *(__local float2 *)pair = (float2)(sums[4 * j], sums[4 * j + 1]);
+        *(__local float2 *)(pair + 8 * WARP_TILE) = (float2)(sums[4 * j + 2], sums[4 * j + 3]);
+    }
+}
+
+// … whence each lane takes eight neighbours of a row, so that whole lines of C are written at once:
+// n is the lane's first column, tile_m the first of the 16 rows. BATCH rows go step by step, for
+// there are few warps to hide behind; and residuals are read before C, which they may be, is written.
+inlined void finish_rows(const struct around *to, __local const float *stage, uint tile_m, uint n)
+{
+    const uint lane = get_local_id(0) % 32, own = lane / LANES_C, column = lane % LANES_C * 8;
+#pragma unroll 1
+    for (uint row = 0; row < 16 && n < to->N; row += BATCH * ROWS_C) {
+        float4 values[BATCH][2];
+        c_storage4 residuals[BATCH][2];
+        uint rows[BATCH]; // fewer than 2^31: the door sees to it
+        const uint m = tile_m + row + own;
+#pragma unroll
+        for (uint p = 0; p < BATCH; p++) {
+            EACH_HALF {
+                values[p][h] = *(__local const float4 *)(stage + staged_at(row + p * ROWS_C + own,
+                                                                           column + 4 * h));
+                values[p][h] *= to->alpha;
+#if STORAGE == 0
+                values[p][h] *= to->unscale;
+#endif
+                values[p][h] += to->bias[h];
+            }
+            rows[p] = m + p * ROWS_C < to->M ? to->first_row + m + p * ROWS_C : DROPPED;
+        }
+        if (to->scattered) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] != DROPPED)
+                    rows[p] = (uint)picked(to->scatter, m + p * ROWS_C, to->scatter_rows, to->c_rows);
+        }
+        if (to->wide && to->add) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] != DROPPED)
+                    load_eight(to->residual + (size_t)rows[p] * to->N + n, residuals[p]);
+        }
+        if (to->gelu) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++) EACH_HALF values[p][h] = gelu_of(values[p][h]);
+        }
+        if (to->scaled) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++)
+                if (rows[p] != DROPPED) EACH_HALF values[p][h] *= to->row_scale[m + p * ROWS_C];
+        }
+        if (to->wide && to->add) {
+#pragma unroll
+            for (uint p = 0; p < BATCH; p++) EACH_HALF values[p][h] += floats_of_c(residuals[p][h]);
+        }
+#pragma unroll
+        for (uint p = 0; p < BATCH; p++)
+            if (rows[p] != DROPPED) store_eight(to, (size_t)rows[p] * to->N, n, values[p]);
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+// tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator
+// through two tensor maps, A's and B's (tensor_map.cl).
+//
+// There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
+// of C of one part of K (parts leave their bare sums below each other). Its last warps fetch slabs,
+// and convert floats; the first eight, two consumers, multiply (wgmma_slabs.cl). With ALTERNATE the
+// consumers take turns: one finishes its tile while the other one multiplies. Without, each has half
+// the rows of every tile. That is for pairs: the unit cuts off what lies below a sum's last digit, so
+// their sums are added to others, as floats, every PROMOTE slabs, and registers hold half a tile of both.
+//
+// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; AROUND, a bit each, what may stand around
+// the product: bias, GELU, row_scale, residual, scatter. The rest takes no registers.
+
+#ifndef PROMOTE
+    #define PROMOTE 2 // slabs: 64 of k
+#endif
+
+#define CONSUMERS 256 // work-items
+#define FETCHERS  (CONVERT ? 128 : 32)
+#define ITEMS     (CONSUMERS + FETCHERS)
+#define BLOCKS    (ALTERNATE ? 2 : 1) // of 64 rows, of a consumer
+#define AHEAD     (STAGES - 3)        // slabs that come while others are converted
+
+#define MAY_BE(bit) (AROUND >> bit & 1)
+
+// Numbers of barriers of several warps; each consumer waits for its turn at its own.
+#define TURN       4
+#define CONVERTERS 6
+
+typedef struct {
+    uint tiles_m, tiles_n, slabs; // slabs of a part
+    uint works;
+} plan;
+
+inlined uint2 tile_of_work(const plan *all, uint work)
+{
+    const uint tiles = all->tiles_m * all->tiles_n;
+    return tile_of_group(work % tiles, all->tiles_m, all->tiles_n) * TILE;
+}
+
+inlined uint part_of_work(const plan *all, uint work) { return work / (all->tiles_m * all->tiles_n); }
+
+// ---- fetching
+
+// The slab that is fetched next.
+typedef struct {
+    uint work, left; // slabs of the work
+    uint2 tile;
+    uint k;
+    ring_place place;
+} fetch_state;
+
+inlined void begin_work(const plan *all, fetch_state *next, uint work)
+{
+    next->work = work;
+    next->left = all->slabs;
+    next->tile = tile_of_work(all, work);
+    next->k = part_of_work(all, work) * all->slabs * DEPTH;
+}
+
+inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong maps)
+{
+    if (next->work >= all->works) return;
+    const uint slab = slab_at(arena, next->place.stage), arrival = landed(arena, next->place.stage);
+    mbarrier_wait(empty(arena, next->place.stage), next->place.parity ^ 1);
+    mbarrier_arrive_expecting(arrival, 2 * OPERAND);
+    fetch_operand(slab, maps, TRANSPOSE_A, next->tile.x, next->k, arrival);
+    fetch_operand(slab + OPERAND, maps + 128, !TRANSPOSE_B, next->tile.y, next->k, arrival);
+    step_on(&next->place);
+    next->k += DEPTH;
+    if (--next->left == 0) begin_work(all, next, next->work + get_num_groups(0));
+}
+
+// All of this work-group's slabs, by one work-item.
+inlined void fetch_all(const plan *all, uint arena, ulong maps)
+{
+    fetch_state next = {.place = {0, 0}};
+    begin_work(all, &next, get_group_id(0));
+    while (next.work < all->works) fetch_next(all, &next, arena, maps);
+}
+
+// The same, by one of the converters, who all wait for each slab and convert it.
+inlined void fetch_and_convert(const plan *all, uint arena, ulong maps, float a_scale, float b_scale)
+{
+    const uint r = get_local_id(0) - CONSUMERS;
+    fetch_state next = {.place = {0, 0}};
+    ring_place now = {0, 0};
+    float x[32];
+    begin_work(all, &next, get_group_id(0));
+    if (r == 0)
+        for (uint i = 0; i < AHEAD; i++) fetch_next(all, &next, arena, maps);
+    for (uint work = get_group_id(0); work < all->works; work += get_num_groups(0))
+        for (uint s = 0; s < all->slabs; s++) {
+            if (r == 0) fetch_next(all, &next, arena, maps);
+            warp_barrier();
+            mbarrier_wait(landed(arena, now.stage), now.parity);
+            const uint a = slab_at(arena, now.stage), b = a + OPERAND;
+            load_row(x, a, TRANSPOSE_A, r);
+            if (TRANSPOSE_A) named_barrier_sync(CONVERTERS, FETCHERS); // all have read it
+            store_row(a, r, x, a_scale);
+            load_row(x, b, !TRANSPOSE_B, r);
+            if (!TRANSPOSE_B) named_barrier_sync(CONVERTERS, FETCHERS);
+            store_row(b, r, x, b_scale);
+            fence_async();
+            warp_barrier();
+            if (r % 32 == 0) mbarrier_arrive(full(arena, now.stage));
+            step_on(&now);
+        }
+}
+
+// ---- multiplying
+
+// sums = the product of so many slabs from place on. All but the last become empty on the way; its
+// product may still be under way.
+inlined void multiply_slabs(float *sums, uint count, uint arena, ring_place *place, uint rows)
+{
+    uint before = 0;
+    for (uint s = 0; s < count; s++) {
+        mbarrier_wait(full(arena, place->stage), place->parity);
+        const uint a = slab_at(arena, place->stage);
+        multiply_slab(sums, descriptor(A_FORM, a + rows * LINE), descriptor(B_FORM, a + OPERAND), s);
+        if (s > 0 && get_local_id(0) % 32 == 0) mbarrier_arrive(empty(arena, before));
+        before = place->stage;
+        step_on(place);
+    }
+}
+
+inlined void empty_last(uint arena, const ring_place *place)
+{
+    if (get_local_id(0) % 32 == 0)
+        mbarrier_arrive(empty(arena, (place->stage == 0 ? STAGES : place->stage) - 1));
+}
+
+// A consumer's sums of a work whose first slab is at place.
+#if ALTERNATE
+inlined void multiply_work(float *sums, uint slabs, uint arena, ring_place *place, uint rows)
+{
+    multiply_slabs(sums, slabs, arena, place, rows);
+    named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS); // the other one's turn
+    wait_for_products(sums);
+    empty_last(arena, place);
+    advance(place, slabs); // the other one's
+}
+#else
+inlined void multiply_work(float *sums, uint slabs, uint arena, ring_place *place, uint rows)
+{
+    float some[64];
+    #pragma unroll
+    for (uint i = 0; i < 64; i++) sums[i] = some[i] = 0.0f;
+    for (uint s = 0; s < slabs; s += PROMOTE) {
+        multiply_slabs(some, min(slabs - s, (uint)PROMOTE), arena, place, rows);
+        wait_for_products(some);
+        empty_last(arena, place);
+    #pragma unroll
+        for (uint i = 0; i < 64; i++) sums[i] += some[i];
+    }
+}
+#endif
+
+// A consumer's warp goes through its rows, 16 by 16, in two halves of the tile's columns. A loop, the
+// sums moving on to where it takes them from: code that runs once would be fetched for one use.
+inlined void finish_work(struct around *around, __local float *stage, float *sums,
+                         __global const storage *bias, uint tile_m, uint tile_n)
+{
+    const uint warp = get_local_id(0) / 32 % 4, lane = get_local_id(0) % 32;
+#pragma unroll 1
+    for (uint step = 0; step < 2 * BLOCKS; step++) {
+        const uint n = tile_n + step % 2 * WARP_TILE + lane % LANES_C * 8;
+        EACH_HALF around->bias[h] = bias ? four_of(bias, n + 4 * h, around->N) : (float4)(0.0f);
+        put_sums(stage, sums);
+        warp_barrier();
+#pragma unroll
+        for (uint i = 0; i + 32 < 64 * BLOCKS; i++) sums[i] = sums[i + 32];
+        finish_rows(around, stage, tile_m + step / 2 * 64 + warp * 16, n);
+        warp_barrier();
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
+wgmma_gemm(IN_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), IN_I32(scatter),
+           IN_I32(ranges), const uint M, const uint N, const uint slabs, const uint parts,
+           const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
+{
+    __local uchar arena[RING] __attribute__((aligned(1024)));
+    RETARGET(ALL_BYTES, 168);
+    const uint item = get_local_id(0), base = shared_address(arena);
+    if (item == 0) {
+        for (uint stage = 0; stage < STAGES; stage++) {
+            mbarrier_init(landed(base, stage), 1);
+            mbarrier_init(empty(base, stage), ALTERNATE ? 4 : 8); // warps
+            if (CONVERT) mbarrier_init(full(base, stage), FETCHERS / 32);
+        }
+        mbarriers_are_ready();
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+    plan all = {(M + TILE - 1) / TILE, (N + TILE - 1) / TILE, slabs, 0};
+    // Where tiled_gemm makes the product nothing is left here.
+    const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
+    all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
+    if (item >= CONSUMERS) {
+        const ulong where = (ulong)(maps_buffer + maps_offset);
+        if (item == CONSUMERS) {
+            tensor_map_acquire(where);
+            tensor_map_acquire(where + 128);
+        }
+#if CONVERT
+        const bool scaled = present(ranges);
+        fetch_and_convert(&all, base, where,
+                          scaled ? pair_scale(ranges_buffer + ranges_offset, 0, 1) : 1.0f,
+                          scaled ? pair_scale(ranges_buffer + ranges_offset, 1, 1) : 1.0f);
+#else
+        if (item == CONSUMERS) fetch_all(&all, base, where);
+#endif
+        return;
+    }
+
+    const uint consumer = item / 128, rows = ALTERNATE ? 0 : consumer * 64;
+    const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
+    __local float *stage = (__local float *)arena + item / 32 * STAGED;
+    struct around around = {
+        c_buffer + c_offset, residual_buffer + residual_offset,
+        row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,
+        MAY_BE(3) && present(residual), MAY_BE(2) && present(row_scale),
+        MAY_BE(4) && present(scatter), MAY_BE(1) && gelu_after != 0,
+        N % 8 == 0 && c_offset % 8 == 0 && (!present(residual) || residual_offset % 8 == 0),
+        M, N, scatter_rows, c_rows, 0, alpha, 1.0f, {0.0f, 0.0f}};
+    if (present(ranges)) {
+        around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
+        around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
+    }
+    ring_place place = {0, 0};
+    float sums[64 * BLOCKS];
+#pragma unroll
+    for (uint i = 0; i < 64 * BLOCKS; i++) sums[i] = 0.0f;
+    if (ALTERNATE && consumer == 1) {
+        advance(&place, slabs);
+        named_barrier_arrive(TURN, CONSUMERS); // the first turn is the other one's
+    }
+    for (uint work = get_group_id(0) + (ALTERNATE ? consumer * get_num_groups(0) : 0);
+         work < all.works; work += step) {
+        const uint2 tile = tile_of_work(&all, work);
+        if (ALTERNATE) named_barrier_sync(TURN + consumer, CONSUMERS);
+        multiply_work(sums, slabs, base, &place, rows);
+        around.first_row = part_of_work(&all, work) * M;
+        finish_work(&around, stage, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
+                    tile.x + rows, tile.y);
+    }
+}

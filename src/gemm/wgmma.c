@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * NVIDIA's matrix units as Hopper has them, by kernels/wgmma_gemm.cl: f16 and bf16; float32 by tf32
+ * where the context's math is fast, and else by pairs of f16. Pairs hold values of comparable size:
+ * whether they do the device finds out, and where not, plain tiles make the product. Both kernels
+ * are launched, one does nothing.
+ */
+#include "gemm/backend.h"
+#include "runtime/context.h"
+#include "runtime/launch.h"
+#include "runtime/retarget.h"
+#include "runtime/workspace.h"
+
+#define TILE       128 /* as in the kernel, like the next four */
+#define LINE       128 /* bytes */
+#define ITEMS      288 /* where floats are converted, 96 more */
+#define CONVERTERS 96
+#define MAP_INTS   64                  /* two tensor maps */
+#define LEAST      64                  /* rows and columns from where it pays */
+#define SMALLEST   ((uint64_t)1 << 24) /* M·N·K from where it pays */
+#define MOST_PARTS 16
+#define PART_COST  100 /* of a part, relative to the whole: 1 / this */
+
+static size_t depth_of(colt5_type type)
+{
+    return LINE / colt5_type_size(type);
+}
+
+static bool by_pairs(const colt5_context *ctx, const struct gemm *product)
+{
+    return product->a->type == COLT5_F32 && ctx->math == COLT5_MATH_STRICT;
+}
+
+static size_t along_a(const struct gemm *product)
+{
+    return product->transpose_a ? product->M : product->K;
+}
+
+static size_t along_b(const struct gemm *product)
+{
+    return product->transpose_b ? product->K : product->N;
+}
+
+/* Lines that begin at multiples of 16 bytes. */
+static bool aligned(const colt5_tensor *tensor, size_t length)
+{
+    const size_t each = 16 / colt5_type_size(tensor->type);
+    return length % each == 0 && tensor->offset % each == 0;
+}
+
+static bool can(const colt5_context *ctx, const struct gemm *product)
+{
+    colt5_tensor a = *product->a;
+    if (product->index) a.offset = 0; /* where they are gathered to */
+    return retarget_can(ctx) && product->K > 0 && aligned(&a, along_a(product)) &&
+           aligned(product->b, along_b(product));
+}
+
+static bool pays(const struct gemm *product)
+{
+    return product->M >= LEAST && product->N >= LEAST &&
+           (uint64_t)product->M * product->N >= SMALLEST / product->K;
+}
+
+static size_t tiles_of(const struct gemm *product)
+{
+    return (product->M + TILE - 1) / TILE * ((product->N + TILE - 1) / TILE);
+}
+
+/* How many thousandths of the device's time are work when K is cut to so many parts. */
+static size_t use_of(size_t tiles, size_t parts, size_t units)
+{
+    const size_t works = tiles * parts, rounds = (works + units - 1) / units;
+    return 1000 * works / (rounds * units) - 1000 * (parts - 1) / PART_COST;
+}
+
+/* The parts that leave the fewest compute units idle: for a weight's gradient there are few tiles,
+ * but long ones. */
+static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
+{
+    if (product->parts) return product->parts;
+    if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
+    const size_t tiles = tiles_of(product), units = ctx->info.compute_units;
+    size_t most = product->K / (4 * depth_of(product->a->type)), best = 1;
+    if (most > MOST_PARTS) most = MOST_PARTS;
+    for (size_t parts = 2; parts <= most; parts++)
+        if (use_of(tiles, parts, units) > use_of(tiles, best, units)) best = parts;
+    return best;
+}
+
+/* What may stand around the product, a bit each, as the kernel's AROUND has it. */
+static unsigned around_of(const struct gemm *product)
+{
+    if (product->like) product = product->like;
+    return (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) | (product->row_scale ? 4u : 0u) |
+           (product->residual ? 8u : 0u) | (product->scatter ? 16u : 0u);
+}
+
+static unsigned variant(const colt5_context *ctx, const struct gemm *product)
+{
+    unsigned number =
+        product->a->type == COLT5_F32 ? by_pairs(ctx, product) : 1u + product->a->type;
+    number = 2 * number + product->transpose_a;
+    number = 2 * number + product->transpose_b;
+    if (parts_of(ctx, product) > 1) return number; /* bare sums */
+    return 16 + 32 * (2 * number + (product->c->type == COLT5_F32)) + around_of(product);
+}
+
+/* Where boxes of A and B are found. */
+static colt5_status make_maps(colt5_context *ctx, const struct gemm *product)
+{
+    const size_t depth = depth_of(product->a->type);
+    const bool ta = product->transpose_a, tb = product->transpose_b;
+    return launch(ctx, KERNEL_TENSOR_MAP, DEFINES(STORAGE(product->a->type)), GROUPS(1, 1, 1, 32),
+                  ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->maps),
+                       INT((int)(ta ? product->K : product->M)), INT((int)along_a(product)),
+                       INT((int)(ta ? depth : TILE)), INT((int)(tb ? product->N : product->K)),
+                       INT((int)along_b(product)), INT((int)(tb ? TILE : depth))));
+}
+
+static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
+                                 size_t part)
+{
+    const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
+    const size_t depth = depth_of(product->a->type), works = tiles_of(product) * parts;
+    const size_t units = ctx->info.compute_units;
+    const struct define defines[] = {STORAGE(product->a->type),
+                                     DEFINE("C_F32", product->c->type == COLT5_F32),
+                                     DEFINE("TRANSPOSE_A", product->transpose_a),
+                                     DEFINE("TRANSPOSE_B", product->transpose_b),
+                                     DEFINE("PAIRS", pairs),
+                                     DEFINE("AROUND", parts > 1 ? 0 : around_of(product)),
+                                     {NULL, 0}};
+    const colt5_status status =
+        launch(ctx, KERNEL_WGMMA_GEMM, defines,
+               GROUPS(works < units ? works : units, 1, 1, ITEMS + (is_f32 ? CONVERTERS : 0)),
+               ARGS(TENSOR(product->maps), TENSOR(product->c), TENSOR(product->bias),
+                    TENSOR(product->row_scale), TENSOR(product->residual), TENSOR(product->scatter),
+                    TENSOR(pairs ? &product->pairs->ranges : NULL), INT((int)product->M),
+                    INT((int)product->N), INT((int)((part + depth - 1) / depth)), INT((int)parts),
+                    INT((int)product->scatter_rows), INT((int)product->c_rows),
+                    FLOAT(gemm_alpha(product)), INT(product->gelu)));
+    return status == COLT5_OK && pairs ? gemm_launch_tiled(ctx, product, parts, part) : status;
+}
+
+static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
+{
+    struct gemm_pairs pairs;
+    struct gemm call = *product;
+    colt5_tensor maps;
+    call.maps = &maps;
+    colt5_status status = scratch(ctx, COLT5_I32, 1, (size_t[]){MAP_INTS}, &maps);
+    if (status == COLT5_OK && by_pairs(ctx, product)) {
+        call.pairs = &pairs;
+        status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs.ranges);
+        if (status == COLT5_OK) status = gemm_find_ranges(ctx, &call);
+    }
+    if (status == COLT5_OK) status = make_maps(ctx, &call);
+    return status == COLT5_OK ? gemm_run_parts(ctx, &call, parts_of(ctx, product),
+                                               depth_of(product->a->type), launch_parts)
+                              : status;
+}
+
+static colt5_status run(colt5_context *ctx, const struct gemm *product)
+{
+    const struct stack_mark mark = workspace_mark(ctx);
+    struct gemm call = *product;
+    colt5_tensor rows;
+    colt5_status status = COLT5_OK;
+    if (product->index) status = gemm_gather(ctx, product, &rows, &call);
+    if (status == COLT5_OK) status = run_aligned(ctx, &call);
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
+const struct gemm_backend gemm_wgmma = {.name = "wgmma",
+                                        .can = can,
+                                        .pays = pays,
+                                        .variant = variant,
+                                        .run = run,
+                                        .fuses = true,
+                                        .specialised = true};
