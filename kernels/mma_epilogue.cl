@@ -158,3 +158,44 @@ inlined void finish_rows(const struct around *to, __local const float *stage, ui
             if (rows[p] != DROPPED) store_eight(to, (size_t)rows[p] * to->N, n, values[p]);
     }
 }
+
+// The same where C has 16 bits and nothing is added or scattered, and 16 bytes of a row may be
+// written at once: sums become what they are in C before they go through local memory, which the unit
+// itself needs most of the time. Of sums a warp's 16 rows and 64 columns are taken.
+#if !C_F32 && WARP_TILE == 64
+inlined void finish_sums(const struct around *to, __local uint *stage, const float *sums,
+                         __global const storage *bias, uint tile_m, uint tile_n)
+{
+    const uint lane = get_local_id(0) % 32, row = lane / 4;
+    float scale[2] = {1.0f, 1.0f};
+    if (to->scaled)
+    #pragma unroll
+        for (uint i = 0; i < 2; i++)
+            if (tile_m + row + 8 * i < to->M) scale[i] = to->row_scale[tile_m + row + 8 * i];
+    #pragma unroll
+    for (uint j = 0; j < 8; j++) {
+        const uint n = tile_n + j * 8 + lane % 4 * 2;
+        float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
+        if (bias && n < to->N) {
+            const float left = load_storage(bias, n), right = load_storage(bias, n + 1);
+            values += (float4)(left, right, left, right);
+        }
+        if (to->gelu) values = gelu_of(values);
+        if (to->scaled) values *= (float4)(scale[0], scale[0], scale[1], scale[1]);
+        // Rows are 32 words; the groups of four of a row are permuted by its number.
+        __local uint *pair = stage + row * 32 + (j ^ row) * 4 + lane % 4;
+        pair[0] = pack_pair(values.x, values.y);
+        pair[8 * 32] = pack_pair(values.z, values.w);
+    }
+    warp_barrier();
+    const uint chunk = lane % 8, n = tile_n + chunk * 8;
+    #pragma unroll
+    for (uint i = 0; i < 4; i++) {
+        const uint below = i * 4 + lane / 8, m = tile_m + below;
+        const uint4 eight = *(__local const uint4 *)(stage + below * 32 + (chunk ^ below % 8) * 4);
+        if (m < to->M && n < to->N)
+            *(__global uint4 *)(to->c + (size_t)(to->first_row + m) * to->N + n) = eight;
+    }
+    warp_barrier();
+}
+#endif

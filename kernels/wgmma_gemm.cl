@@ -4,13 +4,14 @@
 //
 // There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
 // of C of one part of K (parts leave their bare sums below each other). Its last warps fetch slabs,
-// and convert floats; the first eight, two consumers, multiply (wgmma_slabs.cl). With ALTERNATE the
+// and convert floats of A; the first eight, two consumers, multiply (wgmma_slabs.cl). With ALTERNATE the
 // consumers take turns: one finishes its tile while the other one multiplies. Without, each has half
 // the rows of every tile. That is for pairs: the unit cuts off what lies below a sum's last digit, so
 // their sums are added to others, as floats, every PROMOTE slabs, and registers hold half a tile of both.
 //
 // Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; AROUND, a bit each, what may stand around
-// the product: bias, GELU, row_scale, residual, scatter. The rest takes no registers.
+// the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be
+// written at once. What is not there takes no registers.
 
 #ifndef PROMOTE
     #define PROMOTE 2 // slabs: 64 of k
@@ -80,8 +81,8 @@ inlined void fetch_all(const plan *all, uint arena, ulong maps)
     while (next.work < all->works) fetch_next(all, &next, arena, maps);
 }
 
-// The same, by one of the converters, who all wait for each slab and convert it.
-inlined void fetch_and_convert(const plan *all, uint arena, ulong maps, float a_scale, float b_scale)
+// The same, by one of the converters, who all wait for each slab and convert its A.
+inlined void fetch_and_convert(const plan *all, uint arena, ulong maps, float scale)
 {
     const uint r = get_local_id(0) - CONSUMERS;
     fetch_state next = {.place = {0, 0}};
@@ -95,13 +96,10 @@ inlined void fetch_and_convert(const plan *all, uint arena, ulong maps, float a_
             if (r == 0) fetch_next(all, &next, arena, maps);
             warp_barrier();
             mbarrier_wait(landed(arena, now.stage), now.parity);
-            const uint a = slab_at(arena, now.stage), b = a + OPERAND;
+            const uint a = slab_at(arena, now.stage);
             load_row(x, a, TRANSPOSE_A, r);
             if (TRANSPOSE_A) named_barrier_sync(CONVERTERS, FETCHERS); // all have read it
-            store_row(a, r, x, a_scale);
-            load_row(x, b, !TRANSPOSE_B, r);
-            if (!TRANSPOSE_B) named_barrier_sync(CONVERTERS, FETCHERS);
-            store_row(b, r, x, b_scale);
+            store_row(a, r, x, scale);
             fence_async();
             warp_barrier();
             if (r % 32 == 0) mbarrier_arrive(full(arena, now.stage));
@@ -163,17 +161,22 @@ inlined void multiply_work(float *sums, uint slabs, uint arena, ring_place *plac
 inlined void finish_work(struct around *around, __local float *stage, float *sums,
                          __global const storage *bias, uint tile_m, uint tile_n)
 {
-    const uint warp = get_local_id(0) / 32 % 4, lane = get_local_id(0) % 32;
+    const uint warp = get_local_id(0) / 32 % 4;
 #pragma unroll 1
     for (uint step = 0; step < 2 * BLOCKS; step++) {
-        const uint n = tile_n + step % 2 * WARP_TILE + lane % LANES_C * 8;
-        EACH_HALF around->bias[h] = bias ? four_of(bias, n + 4 * h, around->N) : (float4)(0.0f);
+        const uint m = tile_m + step / 2 * 64 + warp * 16, n = tile_n + step % 2 * WARP_TILE;
+#if !C_F32 && !MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5)
+        finish_sums(around, (__local uint *)stage, sums, bias, m, n);
+#else
+        const uint own = n + get_local_id(0) % LANES_C * 8;
+        EACH_HALF around->bias[h] = bias ? four_of(bias, own + 4 * h, around->N) : (float4)(0.0f);
         put_sums(stage, sums);
         warp_barrier();
+        finish_rows(around, stage, m, own);
+        warp_barrier();
+#endif
 #pragma unroll
         for (uint i = 0; i + 32 < 64 * BLOCKS; i++) sums[i] = sums[i + 32];
-        finish_rows(around, stage, tile_m + step / 2 * 64 + warp * 16, n);
-        warp_barrier();
     }
 }
 
@@ -206,10 +209,8 @@ wgmma_gemm(IN_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual)
             tensor_map_acquire(where + 128);
         }
 #if CONVERT
-        const bool scaled = present(ranges);
         fetch_and_convert(&all, base, where,
-                          scaled ? pair_scale(ranges_buffer + ranges_offset, 0, 1) : 1.0f,
-                          scaled ? pair_scale(ranges_buffer + ranges_offset, 1, 1) : 1.0f);
+                          present(ranges) ? pair_scale(ranges_buffer + ranges_offset, 0, 1) : 1.0f);
 #else
         if (item == CONSUMERS) fetch_all(&all, base, where);
 #endif
@@ -224,7 +225,7 @@ wgmma_gemm(IN_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual)
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,
         MAY_BE(3) && present(residual), MAY_BE(2) && present(row_scale),
         MAY_BE(4) && present(scatter), MAY_BE(1) && gelu_after != 0,
-        N % 8 == 0 && c_offset % 8 == 0 && (!present(residual) || residual_offset % 8 == 0),
+        !MAY_BE(5),
         M, N, scatter_rows, c_rows, 0, alpha, 1.0f, {0.0f, 0.0f}};
     if (present(ranges)) {
         around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);

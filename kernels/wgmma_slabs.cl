@@ -5,11 +5,11 @@
 // STAGES. Of each three things are waited for, an mbarrier each: that it has `landed`, that it is
 // `full` (landed, and converted where STORAGE is 0), and that it is `empty` again.
 //
-// f16 and bf16 are multiplied as they lie. Floats are converted, each row by one work-item: to tf32,
-// rounded; or (PAIRS 1) to pairs of f16, the high parts of 32 k and then their low parts, of which
-// high · low + low · high + high · high is made.
+// f16 and bf16 are multiplied as they lie. Floats are converted (tf32_pairs.cl), B's before, by a kernel
+// of their own, A's here, each row by one work-item.
 //
-// Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm; PAIRS as above, with STORAGE 0.
+// Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
+// tf32_pairs.
 
 #ifndef STAGES
     #define STAGES 6 // as many as there is room for
@@ -66,13 +66,6 @@ inlined void fetch_operand(uint to, ulong map, const bool transposed, uint r, ui
 
 // ---- floats
 
-inlined uint tf32_of(float x)
-{
-    uint bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return bits;
-}
-
 inlined uint chunk_at(uint line, uint number, uint chunk) { return line + ((chunk ^ number % 8) << 4); }
 
 // Row r of an operand that has landed, 32 k of it.
@@ -92,39 +85,16 @@ inlined void load_row(float *x, uint operand, const bool transposed, uint r)
         }
 }
 
-// Eight neighbours: what f16 holds of each, which is taken off.
-inlined uint4 take_halves(float *x)
+// The row as the unit gets it.
+inlined void store_row(uint operand, uint r, const float *x, float scale)
 {
-    uint pairs[4];
 #pragma unroll
-    for (uint i = 0; i < 4; i++) {
-        pairs[i] = pack_pair_f16(x[2 * i], x[2 * i + 1]);
-        const float2 held = unpack_pair_f16(pairs[i]);
-        x[2 * i] -= held.x;
-        x[2 * i + 1] -= held.y;
+    for (uint eight = 0; eight < 4; eight++) {
+        uint4 chunks[2];
+        convert_eight(chunks, x + 8 * eight, scale);
+        store_shared(chunk_at(operand + r * LINE, r, FIRST_CHUNK(eight)), chunks[0]);
+        store_shared(chunk_at(operand + r * LINE, r, SECOND_CHUNK(eight)), chunks[1]);
     }
-    return (uint4)(pairs[0], pairs[1], pairs[2], pairs[3]);
-}
-
-// The row as the unit gets it; scale is a power of two.
-inlined void store_row(uint operand, uint r, float *x, float scale)
-{
-    const uint line = operand + r * LINE;
-#if PAIRS
-    #pragma unroll
-    for (uint k = 0; k < 32; k++) x[k] *= scale;
-    #pragma unroll
-    for (uint chunk = 0; chunk < 4; chunk++) {
-        store_shared(chunk_at(line, r, chunk), take_halves(x + 8 * chunk));
-        store_shared(chunk_at(line, r, chunk + 4), take_halves(x + 8 * chunk));
-    }
-#else
-    #pragma unroll
-    for (uint chunk = 0; chunk < 8; chunk++)
-        store_shared(chunk_at(line, r, chunk),
-                     (uint4)(tf32_of(x[4 * chunk]), tf32_of(x[4 * chunk + 1]),
-                             tf32_of(x[4 * chunk + 2]), tf32_of(x[4 * chunk + 3])));
-#endif
 }
 
 // ---- multiplying

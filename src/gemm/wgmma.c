@@ -16,6 +16,7 @@
 #define ITEMS      288 /* where floats are converted, 96 more */
 #define CONVERTERS 96
 #define MAP_INTS   64                  /* two tensor maps */
+#define GROUP_OF_K 32                  /* floats of a line */
 #define LEAST      64                  /* rows and columns from where it pays */
 #define SMALLEST   ((uint64_t)1 << 24) /* M·N·K from where it pays */
 #define MOST_PARTS 16
@@ -53,7 +54,7 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
     colt5_tensor a = *product->a;
     if (product->index) a.offset = 0; /* where they are gathered to */
     return retarget_can(ctx) && product->K > 0 && aligned(&a, along_a(product)) &&
-           aligned(product->b, along_b(product));
+           (product->b->type == COLT5_F32 || aligned(product->b, along_b(product)));
 }
 
 static bool pays(const struct gemm *product)
@@ -82,18 +83,27 @@ static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
     if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
     const size_t tiles = tiles_of(product), units = ctx->info.compute_units;
     size_t most = product->K / (4 * depth_of(product->a->type)), best = 1;
+    if (tiles >= units) return 1; /* parts would cost more than idle units */
     if (most > MOST_PARTS) most = MOST_PARTS;
     for (size_t parts = 2; parts <= most; parts++)
         if (use_of(tiles, parts, units) > use_of(tiles, best, units)) best = parts;
     return best;
 }
 
+/* Sixteen bytes of a row of C cannot be written at once. */
+static bool is_narrow(const struct gemm *product)
+{
+    const size_t residual = product->residual ? product->residual->offset : 0;
+    return (product->N | product->c->offset | residual) % 8 != 0;
+}
+
 /* What may stand around the product, a bit each, as the kernel's AROUND has it. */
 static unsigned around_of(const struct gemm *product)
 {
     if (product->like) product = product->like;
-    return (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) | (product->row_scale ? 4u : 0u) |
-           (product->residual ? 8u : 0u) | (product->scatter ? 16u : 0u);
+    return (is_narrow(product) ? 32u : 0u) | (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) |
+           (product->row_scale ? 4u : 0u) | (product->residual ? 8u : 0u) |
+           (product->scatter ? 16u : 0u);
 }
 
 static unsigned variant(const colt5_context *ctx, const struct gemm *product)
@@ -102,20 +112,36 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
         product->a->type == COLT5_F32 ? by_pairs(ctx, product) : 1u + product->a->type;
     number = 2 * number + product->transpose_a;
     number = 2 * number + product->transpose_b;
-    if (parts_of(ctx, product) > 1) return number; /* bare sums */
-    return 16 + 32 * (2 * number + (product->c->type == COLT5_F32)) + around_of(product);
+    if (parts_of(ctx, product) > 1) return 2 * number + (product->N % 8 != 0); /* bare sums */
+    return 32 + 64 * (2 * number + (product->c->type == COLT5_F32)) + around_of(product);
 }
 
-/* Where boxes of A and B are found. */
+/* Where boxes of A and B are found; floats of B are lines that have been converted. */
 static colt5_status make_maps(colt5_context *ctx, const struct gemm *product)
 {
     const size_t depth = depth_of(product->a->type);
-    const bool ta = product->transpose_a, tb = product->transpose_b;
-    return launch(ctx, KERNEL_TENSOR_MAP, DEFINES(STORAGE(product->a->type)), GROUPS(1, 1, 1, 32),
-                  ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->maps),
-                       INT((int)(ta ? product->K : product->M)), INT((int)along_a(product)),
-                       INT((int)(ta ? depth : TILE)), INT((int)(tb ? product->N : product->K)),
-                       INT((int)along_b(product)), INT((int)(tb ? TILE : depth))));
+    const colt5_tensor *lines = product->pairs ? &product->pairs->b : NULL;
+    const bool ta = product->transpose_a, tb = lines || product->transpose_b;
+    return launch(
+        ctx, KERNEL_TENSOR_MAP, DEFINES(STORAGE(product->a->type)), GROUPS(1, 1, 1, 32),
+        ARGS(TENSOR(product->a), TENSOR(lines ? lines : product->b), TENSOR(product->maps),
+             INT((int)(ta ? product->K : product->M)), INT((int)along_a(product)),
+             INT((int)(ta ? depth : TILE)), INT((int)(tb ? product->N : product->K)),
+             INT((int)(lines ? lines->dims[1] : along_b(product))), INT((int)(tb ? TILE : depth))));
+}
+
+/* B's floats as the unit takes them, [N][K rounded up]. */
+static colt5_status convert_b(colt5_context *ctx, const struct gemm *product)
+{
+    const colt5_tensor *lines = &product->pairs->b;
+    const bool pairs = by_pairs(ctx, product), transposed = !product->transpose_b;
+    const size_t N = product->N, eights = lines->dims[1] / 8;
+    return launch(ctx, KERNEL_CONVERT_OPERAND,
+                  DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", pairs),
+                          DEFINE("TRANSPOSED", transposed)),
+                  transposed ? ROW_GRID(N, eights) : ROW_GRID(eights, N),
+                  ARGS(TENSOR(product->b), TENSOR(pairs ? &product->pairs->ranges : NULL),
+                       TENSOR(lines), INT((int)N), INT((int)product->K), INT((int)lines->dims[1])));
 }
 
 static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
@@ -124,13 +150,14 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
     const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
     const size_t depth = depth_of(product->a->type), works = tiles_of(product) * parts;
     const size_t units = ctx->info.compute_units;
-    const struct define defines[] = {STORAGE(product->a->type),
-                                     DEFINE("C_F32", product->c->type == COLT5_F32),
-                                     DEFINE("TRANSPOSE_A", product->transpose_a),
-                                     DEFINE("TRANSPOSE_B", product->transpose_b),
-                                     DEFINE("PAIRS", pairs),
-                                     DEFINE("AROUND", parts > 1 ? 0 : around_of(product)),
-                                     {NULL, 0}};
+    const struct define defines[] = {
+        STORAGE(product->a->type),
+        DEFINE("C_F32", product->c->type == COLT5_F32),
+        DEFINE("TRANSPOSE_A", product->transpose_a),
+        DEFINE("TRANSPOSE_B", is_f32 || product->transpose_b),
+        DEFINE("PAIRS", pairs),
+        DEFINE("AROUND", parts > 1 ? 32u * (product->N % 8 != 0) : around_of(product)),
+        {NULL, 0}};
     const colt5_status status =
         launch(ctx, KERNEL_WGMMA_GEMM, defines,
                GROUPS(works < units ? works : units, 1, 1, ITEMS + (is_f32 ? CONVERTERS : 0)),
@@ -143,6 +170,20 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
     return status == COLT5_OK && pairs ? gemm_launch_tiled(ctx, product, parts, part) : status;
 }
 
+/* What floats need besides. */
+static colt5_status prepare_floats(colt5_context *ctx, struct gemm *product,
+                                   struct gemm_pairs *pairs)
+{
+    const size_t line = (product->K + GROUP_OF_K - 1) / GROUP_OF_K * GROUP_OF_K;
+    colt5_status status = scratch(ctx, COLT5_F32, 2, (size_t[]){product->N, line}, &pairs->b);
+    product->pairs = pairs;
+    if (status == COLT5_OK && by_pairs(ctx, product)) {
+        status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs->ranges);
+        if (status == COLT5_OK) status = gemm_find_ranges(ctx, product);
+    }
+    return status == COLT5_OK ? convert_b(ctx, product) : status;
+}
+
 static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
 {
     struct gemm_pairs pairs;
@@ -150,11 +191,8 @@ static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
     colt5_tensor maps;
     call.maps = &maps;
     colt5_status status = scratch(ctx, COLT5_I32, 1, (size_t[]){MAP_INTS}, &maps);
-    if (status == COLT5_OK && by_pairs(ctx, product)) {
-        call.pairs = &pairs;
-        status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs.ranges);
-        if (status == COLT5_OK) status = gemm_find_ranges(ctx, &call);
-    }
+    if (status == COLT5_OK && product->a->type == COLT5_F32)
+        status = prepare_floats(ctx, &call, &pairs);
     if (status == COLT5_OK) status = make_maps(ctx, &call);
     return status == COLT5_OK ? gemm_run_parts(ctx, &call, parts_of(ctx, product),
                                                depth_of(product->a->type), launch_parts)

@@ -62,6 +62,7 @@
     X(sinkhorn_pass) \
     X(sort) \
     X(tensor_map) \
+    X(tf32_pairs) \
     X(tiled_gemm) \
     X(topk) \
     X(wgmma_gemm) \
@@ -97,6 +98,7 @@
     X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
+    X(CONVERT_OPERAND, tf32_pairs, convert_operand) \
     X(COPY, copy, copy) \
     X(CROSS_ENTROPY_BACKWARD, cross_entropy, cross_entropy_backward) \
     X(CROSS_ENTROPY_FORWARD, cross_entropy, cross_entropy_forward) \
@@ -210,7 +212,10 @@
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
     X(wgmma_gemm, mma_epilogue) \
+    X(tf32_pairs, gemm_tiles) \
+    X(tf32_pairs, nvidia) \
     X(wgmma_slabs, hopper) \
+    X(wgmma_slabs, tf32_pairs) \
     X(hopper, nvidia)
 /* clang-format on */
 
