@@ -60,10 +60,43 @@ inlined void named_barrier_arrive(uint number, uint items)
 
 // ---- the tensor memory accelerator
 
-// A tensor map that another kernel wrote may be used from here on.
-inlined void tensor_map_acquire(ulong map)
+#define REPLACE(field, constraint, value)                                                           \
+    asm volatile("tensormap.replace.tile." field ", %1;" ::"r"(map), constraint(value) : "memory")
+#define REPLACE_NUMBER(field, place, value) REPLACE(field ".shared::cta.b1024.b32 [%0]" place, "r", value)
+#define REPLACE_LONG(field, place, value) REPLACE(field ".shared::cta.b1024.b64 [%0]" place, "l", value)
+#define REPLACE_CONSTANT(field, value)                                                              \
+    asm volatile("tensormap.replace.tile." field ".shared::cta.b1024.b32 [%0], " value ";" ::"r"(map) \
+                 : "memory")
+
+// Makes, in local memory, a tensor map: how boxes of a matrix [lines][length] are found. A box is 128
+// bytes of so many lines; in local memory its chunks of 16 bytes are permuted (see DESCRIPTOR). What
+// lies outside the matrix is zeros. element is PTX's number of the type, of `bytes` bytes.
+#define MAKE_TENSOR_MAP(map, element, bytes, matrix, lines, length, box_lines)                      \
+    do {                                                                                            \
+        REPLACE_LONG("global_address", "", (ulong)(matrix));                                        \
+        REPLACE_CONSTANT("rank", "1"); /* of two dimensions */                                      \
+        REPLACE_NUMBER("box_dim", ", 0", 128 / (bytes));                                            \
+        REPLACE_NUMBER("box_dim", ", 1", box_lines);                                                \
+        REPLACE_NUMBER("global_dim", ", 0", length);                                                \
+        REPLACE_NUMBER("global_dim", ", 1", lines);                                                 \
+        REPLACE_LONG("global_stride", ", 0", (ulong)(length) * (bytes));                            \
+        REPLACE_NUMBER("element_stride", ", 0", 1);                                                 \
+        REPLACE_NUMBER("element_stride", ", 1", 1);                                                 \
+        REPLACE_CONSTANT("elemtype", element);                                                      \
+        REPLACE_CONSTANT("interleave_layout", "0");                                                 \
+        REPLACE_CONSTANT("swizzle_mode", "3"); /* of 128 bytes */                                   \
+        REPLACE_CONSTANT("fill_mode", "0");                                                         \
+    } while (0)
+
+// A whole warp brings a tensor map from local to global memory, where the accelerator may use it from
+// here on.
+inlined void publish_tensor_map(ulong to, uint map)
 {
-    asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
+    asm volatile("tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned "
+                 "[%0], [%1], 128;\n"
+                 "fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(to),
+                 "r"(map)
+                 : "memory");
 }
 
 // Begins to copy the box at (x, y) of a tensor to local memory; its bytes arrive at the mbarrier.

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator
-// through two tensor maps, A's and B's (tensor_map.cl).
+// tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
 // There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
 // of C of one part of K (parts leave their bare sums below each other). Its last warps fetch slabs,
@@ -43,6 +42,26 @@ inlined uint2 tile_of_work(const plan *all, uint work)
 inlined uint part_of_work(const plan *all, uint work) { return work / (all->tiles_m * all->tiles_n); }
 
 // ---- fetching
+
+// A's map and then B's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
+inlined void make_maps(uint maps, __global const storage *a, __global const storage *b, uint M, uint N,
+                       uint K, uint b_length)
+{
+    const uint lane = get_local_id(0) % 32;
+    if (lane < 16) store_shared(maps + lane * 16, (uint4)(0));
+    warp_barrier();
+    if (lane == 0) {
+        const uint map = maps;
+        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, a, TRANSPOSE_A ? K : M, TRANSPOSE_A ? M : K,
+                        TRANSPOSE_A ? DEPTH : TILE);
+    }
+    if (lane == 1) {
+        const uint map = maps + 128;
+        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, b, TRANSPOSE_B ? N : K, TRANSPOSE_B ? b_length : N,
+                        TRANSPOSE_B ? TILE : DEPTH);
+    }
+    warp_barrier();
+}
 
 // The slab that is fetched next.
 typedef struct {
@@ -181,8 +200,9 @@ inlined void finish_work(struct around *around, __local float *stage, float *sum
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-wgmma_gemm(IN_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), IN_I32(scatter),
-           IN_I32(ranges), const uint M, const uint N, const uint slabs, const uint parts,
+wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), IN_I32(scatter),
+           IN_I32(ranges), const uint M, const uint N, const uint K, const uint b_length,
+           const uint slabs, const uint parts,
            const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
@@ -203,10 +223,11 @@ wgmma_gemm(IN_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual)
     const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
     all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
     if (item >= CONSUMERS) {
-        const ulong where = (ulong)(maps_buffer + maps_offset);
-        if (item == CONSUMERS) {
-            tensor_map_acquire(where);
-            tensor_map_acquire(where + 128);
+        const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 64);
+        if (item < CONSUMERS + 32) {
+            make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
+            publish_tensor_map(where, base + MAPS);
+            publish_tensor_map(where + 128, base + MAPS + 128);
         }
 #if CONVERT
         fetch_and_convert(&all, base, where,

@@ -24,7 +24,20 @@
 #define ALTERNATE (!PAIRS) // two consumers have a tile each; else they share one
 #define RING      32768    // where it begins: before it is the declared arena
 #define MBARRIERS (RING + STAGES * 2 * OPERAND)
-#define ALL_BYTES (MBARRIERS + STAGES * 3 * 8)
+#define MAPS      ((MBARRIERS + STAGES * 3 * 8 + 127) / 128 * 128)
+#define ALL_BYTES (MAPS + 2 * 128)
+
+// PTX's number of the operands' type, and its bytes.
+#if CONVERT
+    #define ELEMENT "7"
+    #define ELEMENT_BYTES 4
+#elif STORAGE == 1
+    #define ELEMENT "6"
+    #define ELEMENT_BYTES 2
+#else
+    #define ELEMENT "10"
+    #define ELEMENT_BYTES 2
+#endif
 
 typedef struct {
     uint stage, parity;

@@ -15,7 +15,7 @@
 #define LINE       128 /* bytes */
 #define ITEMS      288 /* where floats are converted, 96 more */
 #define CONVERTERS 96
-#define MAP_INTS   64                  /* two tensor maps */
+#define MAP_INTS   64                  /* two tensor maps, of each work-group */
 #define GROUP_OF_K 32                  /* floats of a line */
 #define LEAST      64                  /* rows and columns from where it pays */
 #define SMALLEST   ((uint64_t)1 << 24) /* M·N·K from where it pays */
@@ -116,20 +116,6 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     return 32 + 64 * (2 * number + (product->c->type == COLT5_F32)) + around_of(product);
 }
 
-/* Where boxes of A and B are found; floats of B are lines that have been converted. */
-static colt5_status make_maps(colt5_context *ctx, const struct gemm *product)
-{
-    const size_t depth = depth_of(product->a->type);
-    const colt5_tensor *lines = product->pairs ? &product->pairs->b : NULL;
-    const bool ta = product->transpose_a, tb = lines || product->transpose_b;
-    return launch(
-        ctx, KERNEL_TENSOR_MAP, DEFINES(STORAGE(product->a->type)), GROUPS(1, 1, 1, 32),
-        ARGS(TENSOR(product->a), TENSOR(lines ? lines : product->b), TENSOR(product->maps),
-             INT((int)(ta ? product->K : product->M)), INT((int)along_a(product)),
-             INT((int)(ta ? depth : TILE)), INT((int)(tb ? product->N : product->K)),
-             INT((int)(lines ? lines->dims[1] : along_b(product))), INT((int)(tb ? TILE : depth))));
-}
-
 /* B's floats as the unit takes them, [N][K rounded up]. */
 static colt5_status convert_b(colt5_context *ctx, const struct gemm *product)
 {
@@ -149,7 +135,8 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
 {
     const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
     const size_t depth = depth_of(product->a->type), works = tiles_of(product) * parts;
-    const size_t units = ctx->info.compute_units;
+    const size_t groups = product->maps->dims[0];
+    const colt5_tensor *b = product->pairs ? &product->pairs->b : product->b;
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
@@ -160,11 +147,13 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
         {NULL, 0}};
     const colt5_status status =
         launch(ctx, KERNEL_WGMMA_GEMM, defines,
-               GROUPS(works < units ? works : units, 1, 1, ITEMS + (is_f32 ? CONVERTERS : 0)),
-               ARGS(TENSOR(product->maps), TENSOR(product->c), TENSOR(product->bias),
-                    TENSOR(product->row_scale), TENSOR(product->residual), TENSOR(product->scatter),
-                    TENSOR(pairs ? &product->pairs->ranges : NULL), INT((int)product->M),
-                    INT((int)product->N), INT((int)((part + depth - 1) / depth)), INT((int)parts),
+               GROUPS(works < groups ? works : groups, 1, 1, ITEMS + (is_f32 ? CONVERTERS : 0)),
+               ARGS(TENSOR(product->a), TENSOR(b), TENSOR(product->maps), TENSOR(product->c),
+                    TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
+                    TENSOR(product->scatter), TENSOR(pairs ? &product->pairs->ranges : NULL),
+                    INT((int)product->M), INT((int)product->N), INT((int)product->K),
+                    INT((int)(product->pairs ? b->dims[1] : product->K)),
+                    INT((int)((part + depth - 1) / depth)), INT((int)parts),
                     INT((int)product->scatter_rows), INT((int)product->c_rows),
                     FLOAT(gemm_alpha(product)), INT(product->gelu)));
     return status == COLT5_OK && pairs ? gemm_launch_tiled(ctx, product, parts, part) : status;
@@ -190,10 +179,10 @@ static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
     struct gemm call = *product;
     colt5_tensor maps;
     call.maps = &maps;
-    colt5_status status = scratch(ctx, COLT5_I32, 1, (size_t[]){MAP_INTS}, &maps);
+    colt5_status status =
+        scratch(ctx, COLT5_I32, 2, (size_t[]){ctx->info.compute_units, MAP_INTS}, &maps);
     if (status == COLT5_OK && product->a->type == COLT5_F32)
         status = prepare_floats(ctx, &call, &pairs);
-    if (status == COLT5_OK) status = make_maps(ctx, &call);
     return status == COLT5_OK ? gemm_run_parts(ctx, &call, parts_of(ctx, product),
                                                depth_of(product->a->type), launch_parts)
                               : status;

@@ -61,7 +61,6 @@
     X(split) \
     X(sinkhorn_pass) \
     X(sort) \
-    X(tensor_map) \
     X(tf32_pairs) \
     X(tiled_gemm) \
     X(topk) \
@@ -166,7 +165,6 @@
     X(SPLIT_PAIRS, split, split_pairs) \
     X(SPLIT_RANGE, split, split_range) \
     X(SUM_SQUARES, gradient_norm, sum_squares) \
-    X(TENSOR_MAP, tensor_map, tensor_map) \
     X(TILED_GEMM, tiled_gemm, tiled_gemm) \
     X(TOKEN_MASK, embedding, token_mask) \
     X(TOPK_GATE_GRADIENT, topk, topk_gate_gradient) \
@@ -207,7 +205,6 @@
     X(split, gemm_tiles) \
     X(split, nvidia) \
     X(sinkhorn_pass, gumbel) \
-    X(tensor_map, hopper) \
     X(tiled_gemm, gemm_tiles) \
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
