@@ -5,8 +5,20 @@
 // sums [parts][M][N] float, the parts of a K that was split, added in their order; C [M][N], or
 // [samples][c_rows][N] with scatter. A work-item makes four columns of a row. Bound by memory.
 // sums and C may be one, so neither is restrict.
+//
+// Defines: STORAGE; C_F32 as in common.cl; VECTOR 1 where four neighbours of all but the bias may be
+// read and written at once (N and the offsets are multiples of four).
 
-GELU_FUNCTIONS(float4, gelu4, gelu4_slope)
+inlined float4 sums_at(__global const float *sums, size_t row, size_t n, size_t N)
+{
+    sums += row + n;
+#if VECTOR
+    return *(__global const float4 *)sums;
+#else
+    return (float4)(sums[0], n + 1 < N ? sums[1] : 0.0f, n + 2 < N ? sums[2] : 0.0f,
+                    n + 3 < N ? sums[3] : 0.0f);
+#endif
+}
 
 __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_scale),
                             C_IN(residual), IN_I32(scatter), ulong M, ulong N, const int parts,
@@ -20,18 +32,13 @@ __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_sc
     const long to = present(scatter) ? picked(scatter_buffer + scatter_offset, m, scatter_rows, c_rows)
                                      : (long)m;
     if (to < 0) return;
-    const float scale = present(row_scale) ? at(row_scale, m) : 1.0f;
-    float values[4];
-    for (size_t j = 0; j < 4; j++) {
-        values[j] = 0.0f;
-        for (size_t p = 0; p < parts && n + j < N; p++) values[j] += at(sums, (p * M + m) * N + n + j);
-        values[j] = alpha * values[j] + (present(bias) && n + j < N ? load(bias, n + j) : 0.0f);
-    }
-    float4 value = vload4(0, values);
+    const size_t row = (size_t)to * N;
+    float4 value = (float4)(0.0f);
+    for (size_t p = 0; p < parts; p++) value += sums_at(sums_buffer + sums_offset, (p * M + m) * N, n, N);
+    value *= alpha;
+    if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
     if (gelu_after) value = gelu4(value);
-    vstore4(scale * value, 0, values);
-    for (size_t j = 0; j < 4 && n + j < N; j++) {
-        const size_t i = to * N + n + j;
-        store_c_storage(c_buffer, c_offset + i, present(residual) ? values[j] + load_c_storage(residual_buffer, residual_offset + i) : values[j]);
-    }
+    if (present(row_scale)) value *= at(row_scale, m);
+    finish(c_buffer + c_offset + row, residual_buffer + residual_offset + row, n, N, present(residual),
+           VECTOR, value);
 }

@@ -82,14 +82,17 @@ colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const
                            size_t parts)
 {
     const size_t columns = (product->N + 3) / 4; /* in fours */
-    return launch(
-        ctx, KERNEL_GEMM_EPILOGUE,
-        DEFINES(STORAGE(product->a->type), DEFINE("C_F32", product->c->type == COLT5_F32)),
-        GRID(product->M * columns, 1, 1),
-        ARGS(TENSOR(sums), TENSOR(product->c), TENSOR(product->bias), TENSOR(product->row_scale),
-             TENSOR(product->residual), TENSOR(product->scatter), SIZE(product->M),
-             SIZE(product->N), INT((int)parts), INT((int)product->scatter_rows),
-             INT((int)product->c_rows), FLOAT(gemm_alpha(product)), INT(product->gelu)));
+    const size_t residual = product->residual ? product->residual->offset : 0;
+    const bool vector = (product->N | sums->offset | product->c->offset | residual) % 4 == 0;
+    return launch(ctx, KERNEL_GEMM_EPILOGUE,
+                  DEFINES(STORAGE(product->a->type), DEFINE("C_F32", product->c->type == COLT5_F32),
+                          DEFINE("VECTOR", vector)),
+                  GRID(product->M * columns, 1, 1),
+                  ARGS(TENSOR(sums), TENSOR(product->c), TENSOR(product->bias),
+                       TENSOR(product->row_scale), TENSOR(product->residual),
+                       TENSOR(product->scatter), SIZE(product->M), SIZE(product->N),
+                       INT((int)parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
+                       FLOAT(gemm_alpha(product)), INT(product->gelu)));
 }
 
 colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,

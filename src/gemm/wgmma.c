@@ -11,16 +11,17 @@
 #include "runtime/retarget.h"
 #include "runtime/workspace.h"
 
-#define TILE       128 /* as in the kernel, like the next four */
-#define LINE       128 /* bytes */
-#define ITEMS      288 /* where floats are converted, 96 more */
-#define CONVERTERS 96
-#define MAP_INTS   64                  /* two tensor maps, of each work-group */
-#define GROUP_OF_K 32                  /* floats of a line */
-#define LEAST      64                  /* rows and columns from where it pays */
-#define SMALLEST   ((uint64_t)1 << 24) /* M·N·K from where it pays */
-#define MOST_PARTS 16
-#define PART_COST  100 /* of a part, relative to the whole: 1 / this */
+#define TILE          128 /* as in the kernel, like the next four */
+#define LINE          128 /* bytes */
+#define ITEMS         288 /* where floats are converted, 96 more */
+#define CONVERTERS    96
+#define MAP_INTS      64                  /* two tensor maps, of each work-group */
+#define GROUP_OF_K    32                  /* floats of a line */
+#define LEAST         64                  /* rows and columns from where it pays */
+#define SMALLEST      ((uint64_t)1 << 24) /* M·N·K from where it pays */
+#define SMALLEST_PART 1024                /* k of a part */
+#define MOST_PARTS    16
+#define PART_COST     100 /* of a part, relative to the whole: 1 / this */
 
 static size_t depth_of(colt5_type type)
 {
@@ -82,7 +83,7 @@ static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
     if (product->parts) return product->parts;
     if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
     const size_t tiles = tiles_of(product), units = ctx->info.compute_units;
-    size_t most = product->K / (4 * depth_of(product->a->type)), best = 1;
+    size_t most = product->K / SMALLEST_PART, best = 1;
     if (tiles >= units) return 1; /* parts would cost more than idle units */
     if (most > MOST_PARTS) most = MOST_PARTS;
     for (size_t parts = 2; parts <= most; parts++)

@@ -193,6 +193,7 @@
     X(attention_warps, nvidia) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
+    X(gemm_epilogue, gemm_tiles) \
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
     X(mma_gemm, mma_slabs) \
