@@ -48,6 +48,7 @@ INLINE float score_of(const key_source *from, const rows_of_head *rows, __global
     __global const storage *tensor = tensor_of(from, token);
     const size_t key = key_of(from, rows, token);
     float score = 0.0f;
+#pragma unroll 1
     for (int e = 0; e < from->E; e++)
         score = fma(load_storage(q, query + e), load_storage(tensor, key + e), score);
     return score * scale * (multiply ? worth_of(from, rows, token) : 1.0f);
@@ -62,14 +63,17 @@ void careful_row(const key_source *from, const rows_of_head *rows, __global cons
     const int low = max(first_seen(*rows, query), from->first);
     const int begin = LOCAL ? low : from->first, end = min(last_seen(*rows, query), from->last);
     float best = -INFINITY;
+#pragma unroll 1
     for (int token = begin; token <= end; token++)
         if (key_is_there(from, rows, token))
             best = fmax(best, score_of(from, rows, q, row, scale, multiply, token));
     const float base = best == -INFINITY ? 0.0f : best;
     float sum = 0.0f;
+#pragma unroll 1
     for (int e = 0; e < from->E; e++) {
         float out = 0.0f;
         sum = 0.0f;
+#pragma unroll 1
         for (int token = begin; token <= end; token++) {
             if (!key_is_there(from, rows, token)) continue;
             const float weight =

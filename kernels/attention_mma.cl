@@ -3,8 +3,8 @@
 // tiles of keys and their values (attention_warps.cl). Tiles are cut by token number, so that a
 // piece of a sequence gives the same bits as the whole.
 //
-// Where a value that a query does not see is not finite, 0 · it spoils the tile's sums: then the
-// work-group does its queries once more, one key at a time (attention_careful.cl).
+// Where a value that a query does not see is not finite, 0 · it spoils the query's sums: then the query
+// is done once more, one key at a time (attention_careful.cl).
 
 // Scores times what belongs to them; those a query must not use become -infinity. A lane has the
 // queries query and query + 8, and of each group two neighbouring keys from `column` on.
@@ -57,7 +57,6 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     // Two tiles of keys and values; before the second one comes, the queries are in its place.
     __local ushort waiting[2][2][KEYS * HEAD] __attribute__((aligned(256)));
     __local keys_of_tile tiles[2];
-    __local int spoiled;
 
     const uint item = get_local_id(0), lane = item % 32;
     const size_t h = get_group_id(1), b = get_group_id(2);
@@ -84,15 +83,16 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     if (start <= from.last)
         fetch_keys(waiting[0][0], waiting[0][1], &tiles[0], &from, &rows, start);
     end_batch();
-    if (item == 0) spoiled = 0;
     wait_batches(0);
-    barrier(CLK_LOCAL_MEM_FENCE);
+    barrier(CLK_LOCAL_MEM_FENCE); // the queries are there for all
 
     const int query = token + (int)(item / 32 * 16 + lane / 4); // and 8 further
     const uint column = lane % 4 * 2;
     uint queries[STEPS][4];
     load_own(queries, queries_tile);
-    barrier(CLK_LOCAL_MEM_FENCE); // the queries have been read
+    const uint first_tile = shared_address(waiting[0][0]);
+    const uint key_rows = operand_address(first_tile, 0);
+    const uint value_lines = lines_address(first_tile + KEYS * ROW_BYTES, 0);
     float scale[2], best[2], sum[2], out[COLUMNS][4];
     EACH(row, 2) {
         const int i = query + 8 * row;
@@ -105,50 +105,55 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     EACH(c, COLUMNS) EACH(e, 4) out[c][e] = 0.0f;
 
     for (uint now = 0; start <= from.last; start += KEYS, now = 1 - now) {
+        wait_batches(0);
+        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all, and none needs the other one
         if (start + KEYS <= from.last)
             fetch_keys(waiting[1 - now][0], waiting[1 - now][1], &tiles[1 - now], &from, &rows,
                        start + KEYS);
         end_batch();
-        wait_batches(1);
-        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all
         const bool near = !LOCAL || (start >= first_seen(rows, token + OWN - 1) &&
                                      start + KEYS - 1 <= last_seen(rows, token));
         const bool whole = near && !present(mask) && start >= from.first &&
                            start + KEYS - 1 <= from.last;
         float scores[GROUPS][4];
-        multiply_rows(scores, queries, waiting[now][0]);
+        multiply_rows(scores, queries, key_rows + now * TILE_BYTES);
         finish_scores(scores, scale, multiply, whole, &tiles[now], &rows, query, start, column);
         weigh(scores, best, sum, out);
         if (present(kv_scores))
             EACH(j, GROUPS) EACH(e, 4) scores[j][e] *= tiles[now].score[j * 8 + column + e % 2];
-        add_rows(out, scores, waiting[now][1]);
-        barrier(CLK_LOCAL_MEM_FENCE); // all are done with it
+        add_rows(out, scores, value_lines + now * TILE_BYTES);
     }
 
-    bool odd = false;
+    bool odd[2] = {false, false}, there[2];
     EACH(row, 2) {
         const int i = query + 8 * row;
         sum[row] += from_lane(sum[row], 1);
         sum[row] += from_lane(sum[row], 2);
         const float inverse = sum[row] == 0.0f ? 0.0f : 1.0f / sum[row];
-        if (i < begin || i >= end) continue;
+        there[row] = i >= begin && i < end;
+        if (!there[row]) continue;
         const size_t n = i - rows.begin;
         __global storage *y_row = y_buffer + y_offset + rows.out + n * rows.out_step;
         EACH(c, COLUMNS) {
             const float left = out[c][2 * row] * inverse, right = out[c][2 * row + 1] * inverse;
-            odd = odd || !isfinite(left) || !isfinite(right);
+            odd[row] = odd[row] || !isfinite(left) || !isfinite(right);
             if (c * 8 + column < E)
                 *(__global uint *)(y_row + c * 8 + column) = pack_pair(left, right);
         }
         if (present(lse) && column == 0)
             at(lse, rows.lse + n) = (best[row] + log2(sum[row])) * LN_2;
     }
-    if (odd) spoiled = 1;
-    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-    const int i = token + (int)item;
-    if (!spoiled || item >= OWN || i < begin || i >= end) return;
-    const float score = present(q_scores) ? at(q_scores, b * Q + i - rows.begin) : 1.0f;
-    const float factor = LOG2_E / sqrt((float)E) * score;
-    careful_row(&from, &rows, q_buffer + q_offset, y_buffer + y_offset,
-                present(lse) ? &at(lse, rows.lse) : 0, factor, multiply, i);
+    warp_barrier();
+    // Of the four lanes that share two rows, the first does the one again, the second the other.
+    EACH(row, 2) {
+        if (!any_of_four(odd[row]) || !there[row] || lane % 4 != row) continue;
+        // Copies: a struct whose address is given away stays in no register.
+        const rows_of_head rows_again = rows;
+        const key_source from_again = from;
+        const int i = query + 8 * row;
+        const float score = present(q_scores) ? at(q_scores, b * Q + i - rows.begin) : 1.0f;
+        const float factor = LOG2_E / sqrt((float)E) * score;
+        careful_row(&from_again, &rows_again, q_buffer + q_offset, y_buffer + y_offset,
+                    present(lse) ? &at(lse, rows.lse) : 0, factor, multiply, i);
+    }
 }

@@ -4,51 +4,33 @@
 // that stay and keys that pass by, attention_mma_dkv the other way round. Weights are computed again
 // in both, so nothing is added to from two places.
 
-// A row's numbers in the order a lane has them: rows row and row + 8 of a warp's.
-INLINE int own_row(void) { return get_local_id(0) / 32 * 16 + get_local_id(0) % 32 / 4; }
-INLINE uint own_column(void) { return get_local_id(0) % 4 * 2; }
-
-INLINE void clear_sums(float sums[COLUMNS][4]) { EACH(c, COLUMNS) EACH(e, 4) sums[c][e] = 0.0f; }
-
-// The dot products of a warp's own rows with what was summed for them: sums lie as left operands do.
-INLINE void dot_own(float dots[2], uint own[STEPS][4], float sums[COLUMNS][4])
-{
-    EACH(row, 2) {
-        float dot = 0.0f;
-        EACH(c, COLUMNS) {
-            const float2 pair = unpack_pair(own[c / 2][c % 2 * 2 + row]);
-            dot = fma(pair.x, sums[c][2 * row], fma(pair.y, sums[c][2 * row + 1], dot));
-        }
-        dot += from_lane(dot, 1);
-        dots[row] = dot + from_lane(dot, 2);
-    }
-}
-
-// One row of a warp's sums, times factor, to a row of the device's.
-INLINE void store_sums(__global storage *to, float sums[COLUMNS][4], int row, float factor, int E)
-{
-    EACH(c, COLUMNS)
-        if (c * 8 + (int)own_column() < E)
-            *(__global uint *)(to + c * 8 + own_column()) =
-                pack_pair(sums[c][2 * row] * factor, sums[c][2 * row + 1] * factor);
-}
-
-// The null key's part of dnull_kv from a tile of queries: slopes · queries and weights · dy.
+// The null key's part of dnull_kv from a tile of queries: slopes · queries and weights · dy. Both halves
+// of the work-group have half of the queries; what one whose weight is 0 holds does not matter.
 INLINE void store_null(__local const float *slopes, __local const float *weights,
-                       __global const storage *q, __global const storage *dy,
-                       const rows_of_head *rows, int first, int end, __global float *part, int H,
-                       int E)
+                       __local float (*halves)[2][HEAD], __global const storage *q,
+                       __global const storage *dy, const rows_of_head *rows, int first, int end,
+                       __global float *part, int H, int E)
 {
-    for (int e = get_local_id(0); e < E; e += ITEMS) {
+    const int part_of = get_local_id(0) / (ITEMS / 2);
+    for (int e = get_local_id(0) % (ITEMS / 2); e < HEAD; e += ITEMS / 2) {
         float dkey = 0.0f, dvalue = 0.0f;
-        for (int i = 0; i < OWN; i++) {
-            const size_t n = first + i;
-            if (first + i < 0 || first + i >= end || weights[i] == 0.0f) continue;
-            dkey = fma(slopes[i], load_storage(q, rows->query + n * rows->query_step + e), dkey);
-            dvalue = fma(weights[i], load_storage(dy, rows->out + n * rows->out_step + e), dvalue);
+#pragma unroll 8
+        for (int n = 0; n < OWN / 2; n++) {
+            const int i = part_of * (OWN / 2) + n;
+            const bool counts = e < E && first + i >= 0 && first + i < end && weights[i] != 0.0f;
+            const size_t row = counts ? first + i : 0, column = counts ? e : 0;
+            const float query = load_storage(q, rows->query + row * rows->query_step + column);
+            const float of_dy = load_storage(dy, rows->out + row * rows->out_step + column);
+            dkey = counts ? fma(slopes[i], query, dkey) : dkey;
+            dvalue = counts ? fma(weights[i], of_dy, dvalue) : dvalue;
         }
-        part[rows->head * E + e] = dkey;
-        part[(H + rows->head) * E + e] = dvalue;
+        halves[part_of][0][e] = dkey;
+        halves[part_of][1][e] = dvalue;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int n = get_local_id(0); n < 2 * E; n += ITEMS) {
+        const int kind = n / E, e = n % E;
+        part[(kind * H + rows->head) * E + e] = halves[0][kind][e] + halves[1][kind][e];
     }
 }
 
@@ -81,6 +63,8 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
     load_own(queries, waiting[0][0]);
     load_own(own_dy, waiting[1][0]);
     barrier(CLK_LOCAL_MEM_FENCE); // they have been read
+    const uint first_tile = shared_address(waiting[0][0]);
+    const uint key_rows = operand_address(first_tile, 0), key_lines = lines_address(first_tile, 0);
 
     float minus_lse[2], minus_mean[2], scale[2], sums[COLUMNS][4];
     int low[2], high[2];
@@ -110,35 +94,44 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
     if (start <= from.last) fetch_keys(waiting[0][0], waiting[0][1], &tiles[0], &from, &rows, start);
     end_batch();
     for (uint now = 0; start <= from.last; start += KEYS, now = 1 - now) {
+        wait_batches(0);
+        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all, and none needs the other one
         if (start + KEYS <= from.last)
             fetch_keys(waiting[1 - now][0], waiting[1 - now][1], &tiles[1 - now], &from, &rows,
                        start + KEYS);
         end_batch();
-        wait_batches(1);
-        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all
+        const uint at_tile = now * TILE_BYTES;
+        const bool near = !LOCAL || (start >= first_seen(rows, token + OWN - 1) &&
+                                     start + KEYS - 1 <= last_seen(rows, token));
+        const bool whole = near && !present(mask) && start >= max(from.first, 0) &&
+                           start + KEYS - 1 <= from.last;
         float weights[GROUPS][4], slopes[GROUPS][4];
-        multiply_rows(weights, queries, waiting[now][0]);
-        multiply_rows(slopes, own_dy, waiting[now][1]);
+        multiply_rows(weights, queries, key_rows + at_tile);
+        multiply_rows(slopes, own_dy, key_rows + KEYS * ROW_BYTES + at_tile);
+        if (present(kv_scores))
+            EACH(j, GROUPS) EACH(e, 4) {
+                const float worth = tiles[now].score[j * 8 + own_column() + e % 2];
+                if (multiply) weights[j][e] *= worth;
+                slopes[j][e] *= worth;
+            }
         EACH(j, GROUPS) EACH(e, 4) {
             const int row = e / 2, key = j * 8 + own_column() + e % 2;
-            const float worth = tiles[now].score[key], of_key = multiply ? worth : 1.0f;
-            const bool seen =
-                tiles[now].there[key] && start + key >= low[row] && start + key <= high[row];
-            const float weight =
-                seen ? native_exp2(fma(weights[j][e], scale[row] * of_key, minus_lse[row])) : 0.0f;
-            const float slope = seen ? weight * fma(slopes[j][e], worth, minus_mean[row]) : 0.0f;
+            const bool seen = whole || (tiles[now].there[key] && start + key >= low[row] &&
+                                        start + key <= high[row]);
+            const float weight = native_exp2(fma(weights[j][e], scale[row], minus_lse[row]));
+            slopes[j][e] = seen ? weight * (slopes[j][e] + minus_mean[row]) : 0.0f;
             if (!LOCAL && start + key == NULL_KEY) {
-                null_slopes[own_row() + 8 * row] = slope * scale[row] * LN_2;
-                null_weights[own_row() + 8 * row] = weight;
+                null_slopes[own_row() + 8 * row] = slopes[j][e] * scale[row] * LN_2;
+                null_weights[own_row() + 8 * row] = seen ? weight : 0.0f;
             }
-            slopes[j][e] = slope * of_key;
+            if (multiply) slopes[j][e] *= tiles[now].score[key];
         }
-        add_rows(sums, slopes, waiting[now][0]); // dquery += slope · key
-        barrier(CLK_LOCAL_MEM_FENCE); // all are done with the tile
+        add_rows(sums, slopes, key_lines + at_tile); // dquery += slope · key
     }
 
+    barrier(CLK_LOCAL_MEM_FENCE); // all are done with the tiles
     if (present(dnull))
-        store_null(null_slopes, null_weights, q_buffer + q_offset, dy_buffer + dy_offset, &rows,
+        store_null(null_slopes, null_weights, (__local float(*)[2][HEAD])waiting, q_buffer + q_offset, dy_buffer + dy_offset, &rows,
                    token - rows.begin, end - rows.begin,
                    &at(dnull, (b * get_num_groups(0) + tile) * 2 * H * E), (int)H, (int)E);
     float dots[2]; // query · Σ slope · key: what a query's score gets, but for 1/√E
@@ -159,21 +152,35 @@ typedef struct {
     float minus_lse[KEYS], minus_mean[KEYS], scale[KEYS];
 } queries_of_tile;
 
-// The tile of queries from row number `first` on, with their dy, begins to come.
+// The tile of queries from row number `first` on, with their dy, begins to come; what is not there
+// becomes zeros.
 INLINE void fetch_tile(__local ushort *queries, __local ushort *asked, __local queries_of_tile *tile,
                        __global const storage *q, __global const storage *dy,
                        __global const float *q_scores, size_t plane, const rows_of_head *rows, int E,
                        int first, const row_filter *filter)
 {
-    fetch_rows(queries, KEYS, q + rows->query, rows->query_step, E, first, filter);
-    fetch_rows(asked, KEYS, dy + rows->out, rows->out_step, E, first, filter);
-    const int item = get_local_id(0), n = first + item;
+    const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
+    const int bytes = chunk * 8 < E ? 16 : 0, column = bytes ? chunk * 8 : 0;
+    const uint to = place(row, chunk);
+    EACH(n, KEYS / AT_ONCE) {
+        const int number = first + row + n * AT_ONCE;
+        const bool there = row_is_there(filter, number);
+        const size_t from = there ? number : 0;
+        copy_async(queries + to + n * AT_ONCE * HEAD, q + rows->query + from * rows->query_step + column,
+                   there ? bytes : 0);
+        copy_async(asked + to + n * AT_ONCE * HEAD, dy + rows->out + from * rows->out_step + column,
+                   there ? bytes : 0);
+    }
+    const int n = first + item;
     if (item >= KEYS) return;
     const bool there = row_is_there(filter, n);
     tile->minus_lse[item] = there ? filter->asks[n] : -INFINITY;
     tile->minus_mean[item] = there ? filter->asks[plane + n] : 0.0f;
     tile->scale[item] = LOG2_E / sqrt((float)E) * (there && q_scores ? q_scores[n] : 1.0f);
 }
+
+// Two neighbours of those, from an even one on.
+INLINE float2 two_of(__local const float *x) { return *(__local const float2 *)x; }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores), int multiply,
@@ -201,6 +208,9 @@ attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores
     load_own(keys, waiting[0][0]);
     load_own(values, waiting[1][0]);
     barrier(CLK_LOCAL_MEM_FENCE); // they have been read
+    const uint first_tile = shared_address(waiting[0][0]);
+    const uint query_rows = operand_address(first_tile, 0);
+    const uint query_lines = lines_address(first_tile, 0);
 
     float worth[2], dkey[COLUMNS][4], dvalue[COLUMNS][4];
     int low[2], high[2];
@@ -224,29 +234,38 @@ attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores
                    scores, plane, &rows, (int)E, start - rows.begin, &filter);
     end_batch();
     for (uint now = 0; start <= last; start += KEYS, now = 1 - now) {
+        wait_batches(0);
+        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all, and none needs the other one
         if (start + KEYS <= last)
             fetch_tile(waiting[1 - now][0], waiting[1 - now][1], &tiles[1 - now],
                        q_buffer + q_offset, dy_buffer + dy_offset, scores, plane, &rows, (int)E,
                        start + KEYS - rows.begin, &filter);
         end_batch();
-        wait_batches(1);
-        barrier(CLK_LOCAL_MEM_FENCE); // this tile is there for all
+        const uint at_tile = now * TILE_BYTES;
+        // Whether all queries of the tile see all keys; those that ask for nothing aside.
+        const bool near = !LOCAL || (start >= first_seeing(rows, token + OWN - 1) &&
+                                     start + KEYS - 1 <= last_seeing(rows, token));
+        const bool whole = near && !present(mask) && own + OWN <= (int)M;
         float weights[GROUPS][4], slopes[GROUPS][4];
-        multiply_rows(weights, keys, waiting[now][0]);
-        multiply_rows(slopes, values, waiting[now][1]);
-        EACH(j, GROUPS) EACH(e, 4) {
-            const int row = e / 2, i = j * 8 + own_column() + e % 2, query = start + i;
-            const float minus_lse = tiles[now].minus_lse[i], scale = tiles[now].scale[i];
-            const bool seen = query >= low[row] && query <= high[row] && minus_lse != -INFINITY;
-            const float by = scale * (multiply ? worth[row] : 1.0f);
-            const float weight = seen ? native_exp2(fma(weights[j][e], by, minus_lse)) : 0.0f;
-            const float slope = weight * fma(slopes[j][e], worth[row], tiles[now].minus_mean[i]);
-            weights[j][e] = weight;
-            slopes[j][e] = slope * scale * LN_2;
+        multiply_rows(weights, keys, query_rows + at_tile);
+        multiply_rows(slopes, values, query_rows + KEYS * ROW_BYTES + at_tile);
+        EACH(j, GROUPS) EACH(e, 2) {
+            const int i = j * 8 + own_column() + e, query = start + i;
+            const float minus_lse = two_of(tiles[now].minus_lse + (i - e))[e];
+            const float minus_mean = two_of(tiles[now].minus_mean + (i - e))[e];
+            const float scale = two_of(tiles[now].scale + (i - e))[e];
+            EACH(row, 2) {
+                const bool seen =
+                    (whole || (query >= low[row] && query <= high[row])) && minus_lse != -INFINITY;
+                const float by = multiply ? scale * worth[row] : scale;
+                const float product = weights[j][2 * row + e], dot = slopes[j][2 * row + e];
+                const float weight = seen ? native_exp2(fma(product, by, minus_lse)) : 0.0f;
+                weights[j][2 * row + e] = weight;
+                slopes[j][2 * row + e] = weight * fma(dot, worth[row], minus_mean) * (scale * LN_2);
+            }
         }
-        add_rows(dkey, slopes, waiting[now][0]);    // dkey += slope · query
-        add_rows(dvalue, weights, waiting[now][1]); // dvalue += weight · dy
-        barrier(CLK_LOCAL_MEM_FENCE); // all are done with the tile
+        add_rows(dkey, slopes, query_lines + at_tile);                       // dkey += slope · query
+        add_rows(dvalue, weights, query_lines + KEYS * ROW_BYTES + at_tile); // dvalue += weight · dy
     }
 
     float of_key[2], of_value[2]; // what stands behind the factors, times key and value

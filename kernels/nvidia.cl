@@ -13,12 +13,17 @@
 #define shared_address(p) ((uint)(size_t)(p))
 
 // Begins to copy 16 bytes past the registers; of them only `bytes` are read, the rest are zeros. Both
-// addresses are multiples of 16.
+// addresses are multiples of 16; `to`, as in all that ends in _at, is a shared_address.
+inlined void copy_async_at(uint to, __global const void *from, uint bytes)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"((ulong)from),
+                 "r"(bytes)
+                 : "memory");
+}
+
 inlined void copy_async(__local void *to, __global const void *from, uint bytes)
 {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                 "l"((ulong)from), "r"(bytes)
-                 : "memory");
+    copy_async_at(shared_address(to), from, bytes);
 }
 
 // Ends a batch of copies; there may be batches without any.
@@ -28,21 +33,31 @@ inlined void end_batch(void) { asm volatile("cp.async.commit_group;" ::: "memory
 #define wait_batches(left) asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory")
 
 // Four 8×8 matrices; lane l says where row l % 8 of matrix l / 8 lies, 16 bytes.
-inlined void load_matrices(uint *x, __local const ushort *row)
+inlined void load_matrices_at(uint *x, uint row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(shared_address(row))
+                 : "r"(row)
                  : "memory");
 }
 
+inlined void load_matrices(uint *x, __local const ushort *row)
+{
+    load_matrices_at(x, shared_address(row));
+}
+
 // The same, each matrix transposed: its lines lie in memory.
-inlined void load_transposed(uint *x, __local const ushort *line)
+inlined void load_transposed_at(uint *x, uint line)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(shared_address(line))
+                 : "r"(line)
                  : "memory");
+}
+
+inlined void load_transposed(uint *x, __local const ushort *line)
+{
+    load_transposed_at(x, shared_address(line));
 }
 
 // sums [16][8] += a [16 rows][16 k] · b [16 k][8 columns], of f16 or of bf16.
