@@ -158,16 +158,28 @@ struct plan {
     size_t query_tiles, key_tiles, group;
 };
 
+#define TERMS_LANES 8   /* of a query: they read 32 elements at once */
+#define TERMS_ITEMS 256 /* as in the kernel */
+#define TERMS_DEFINES(a, width, lanes)                                                             \
+    DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local), DEFINE("WIDTH", width),            \
+            DEFINE("LANES", lanes))
+
 static colt5_status run_terms(colt5_context *ctx, const struct attention_backward *call,
                               const struct parts *parts)
 {
     const struct attention_problem *a = call->problem;
     const colt5_tensor *const rows[] = {call->y, call->dy};
     const size_t width = attention_width(a, rows, 2);
-    return launch(
-        ctx, KERNEL_ATTENTION_TERMS,
-        DEFINES(STORAGE(call->y->type), DEFINE("LOCAL", a->local), DEFINE("WIDTH", width)),
-        GRID(a->Q, a->H, a->B), ARGS(TERMS_ARGUMENTS(a, call, parts)));
+    size_t lanes = TERMS_LANES, group;
+    for (;; lanes = 1) {
+        CHECK(group_size(ctx, KERNEL_ATTENTION_TERMS, TERMS_DEFINES(a, width, lanes), TERMS_ITEMS,
+                         &group));
+        if (group >= lanes) break;
+    }
+    const size_t queries = group / lanes;
+    return launch(ctx, KERNEL_ATTENTION_TERMS, TERMS_DEFINES(a, width, lanes),
+                  GROUPS((a->Q + queries - 1) / queries * a->H, 1, a->B, group),
+                  ARGS(TERMS_ARGUMENTS(a, call, parts)));
 }
 
 static colt5_status run_dq(colt5_context *ctx, const struct attention_backward *call,
