@@ -3,6 +3,7 @@
 
 #include <colt5/device.h>
 
+#include "ops/attention_band.h"
 #include "ops/attention_mma.h"
 #include "runtime/check.h"
 
@@ -97,7 +98,9 @@ colt5_status attend_forward(colt5_context *ctx, const struct attention_problem *
     case ATTENTION_VECTORS:
         return forward_vectors(ctx, a, y, lse);
     case ATTENTION_TILES:
-        return attention_mma_can(ctx, a, y, attention_forward_tiles)
+        return attention_band_can(ctx, a, y, attention_forward_tiles)
+                   ? attention_band(ctx, a, y, lse)
+               : attention_mma_can(ctx, a, y, attention_forward_tiles)
                    ? attention_mma(ctx, a, y, lse)
                    : attention_forward_tiles(ctx, a, y, lse);
     }

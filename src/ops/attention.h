@@ -82,6 +82,12 @@ struct attention_backward {
     const colt5_tensor *dq_scores, *dkv_scores;
 };
 
+/* A way to run the forward, and one to run the backward. */
+typedef colt5_status (*attention_way)(colt5_context *ctx, const struct attention_problem *a,
+                                      const colt5_tensor *y, const colt5_tensor *lse);
+typedef colt5_status (*attention_way_back)(colt5_context *ctx,
+                                           const struct attention_backward *call);
+
 /* The backward; takes scratch. Everything was checked. */
 colt5_status attend_backward(colt5_context *ctx, struct attention_backward *backward);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/attention.h"
 
+#include "ops/attention_band.h"
 #include "ops/attention_mma.h"
 
 #include <colt5/device.h>
@@ -259,6 +260,30 @@ static colt5_status run_mma(colt5_context *ctx, const struct attention_backward 
     return run_planned(ctx, call, &plan);
 }
 
+/* Local, and all gradients are wanted: dq and dkv are one tensor. */
+static colt5_status run_band(colt5_context *ctx, const struct attention_backward *call)
+{
+    const struct attention_problem *a = call->problem;
+    const struct stack_mark mark = workspace_mark(ctx);
+    const struct define *defines = ATTENTION_BAND_DEFINES(a);
+    const size_t query_tiles = attention_query_tiles(a, ATTENTION_BAND_ROWS);
+    const size_t key_tiles = (a->M + ATTENTION_BAND_ROWS - 1) / ATTENTION_BAND_ROWS;
+    struct parts parts;
+    colt5_status status;
+    TRY(take_parts(ctx, call, 0, &parts));
+    TRY(run_terms(ctx, call, &parts));
+    const struct arguments arguments =
+        ARGS(TENSOR(a->q), TENSOR(a->mask), TENSOR(call->dy), TENSOR(&parts.terms),
+             SIZE(a->B * a->H * a->Q), TENSOR(call->dq), ATTENTION_SIZES(a));
+    TRY(launch(ctx, KERNEL_ATTENTION_BAND_DQ, defines,
+               GROUPS(query_tiles * a->H, 1, a->B, ATTENTION_BAND_ITEMS), arguments));
+    TRY(launch(ctx, KERNEL_ATTENTION_BAND_DKV, defines,
+               GROUPS(key_tiles * a->H, 1, a->B, ATTENTION_BAND_ITEMS), arguments));
+out:
+    workspace_rewind(ctx, mark);
+    return status;
+}
+
 static colt5_status run(colt5_context *ctx, void *data)
 {
     struct attention_backward *call = data;
@@ -272,7 +297,9 @@ static colt5_status run(colt5_context *ctx, void *data)
         return run_vectors(ctx, call);
     }
     count_work(ctx, 14 * a->B * a->H * a->E * a->pairs, a->B * row * (6 * a->Q + 6 * a->M));
-    return attention_mma_can_go_back(ctx, call, attention_forward_tiles, run_tiles, run_mma)
+    return attention_band_can_go_back(ctx, call, attention_forward_tiles, run_tiles, run_band)
+               ? run_band(ctx, call)
+           : attention_mma_can_go_back(ctx, call, attention_forward_tiles, run_tiles, run_mma)
                ? run_mma(ctx, call)
                : run_tiles(ctx, call);
 }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "ops/attention_trial.h"
-#include "runtime/check.h"
 #include "runtime/probe.h"
 
 #define WIDEST      128
@@ -32,63 +31,6 @@ colt5_status attention_mma(colt5_context *ctx, const struct attention_problem *a
              ATTENTION_SIZES(a)));
 }
 
-/* ---- trials ---- */
-
-/* What a kernel is tried with. */
-struct trial_call {
-    const struct attention_problem *like;
-    attention_way forward;
-    attention_way_back plain, mma; /* NULL: the forward is tried */
-};
-
-static colt5_status try_forward(colt5_context *ctx, const struct trial_call *call,
-                                struct attention_trial *trial, bool *works)
-{
-    CHECK(call->forward(ctx, &trial->problem, &trial->y[0], NULL));
-    CHECK(attention_mma(ctx, &trial->problem, &trial->y[1], NULL));
-    return attention_trial_compare(ctx, trial->y, works);
-}
-
-static colt5_status go_back(colt5_context *ctx, attention_way_back way,
-                            struct attention_trial *trial, size_t i)
-{
-    const bool local = trial->problem.local;
-    const struct attention_backward backward = {.op = "attention",
-                                                .problem = &trial->problem,
-                                                .y = &trial->y[0],
-                                                .lse = &trial->lse,
-                                                .dy = &trial->dy,
-                                                .dq = &trial->dq[i],
-                                                .dkv = local ? &trial->dq[i] : &trial->dkv[i]};
-    return way(ctx, &backward);
-}
-
-static colt5_status try_backward(colt5_context *ctx, const struct trial_call *call,
-                                 struct attention_trial *trial, bool *works)
-{
-    bool alike = true;
-    CHECK(call->forward(ctx, &trial->problem, &trial->y[0], &trial->lse));
-    CHECK(go_back(ctx, call->plain, trial, 0));
-    CHECK(go_back(ctx, call->mma, trial, 1));
-    CHECK(attention_trial_compare(ctx, trial->dq, works));
-    if (!trial->problem.local) CHECK(attention_trial_compare(ctx, trial->dkv, &alike));
-    *works = *works && alike;
-    return COLT5_OK;
-}
-
-static colt5_status run_trial(colt5_context *ctx, void *data, bool *works)
-{
-    const struct trial_call *call = data;
-    const struct attention_problem *a = call->like;
-    const size_t E = attention_mma_shape(a, false).head - 8; /* a ragged one */
-    struct attention_trial trial;
-    colt5_status status = attention_trial_make(ctx, a->local, a->q->type, E, &trial);
-    if (status == COLT5_OK)
-        status = (call->mma ? try_backward : try_forward)(ctx, call, &trial, works);
-    attention_trial_release(&trial);
-    return status;
-}
-
 /* Of each kernel that is built: f16 or bf16, local or not, three widths. */
 static size_t variant(const struct attention_problem *a)
 {
@@ -96,31 +38,30 @@ static size_t variant(const struct attention_problem *a)
     return (type * 2 + a->local) * 3 + width;
 }
 
-/* ---- the doors ---- */
-
-static bool multiple_of_8(const colt5_tensor *tensor)
+bool attention_multiple_of_8(const colt5_tensor *tensor)
 {
     return !tensor || tensor->offset % 8 == 0;
 }
 
-static bool device_can(const colt5_context *ctx, const struct attention_problem *a, size_t widest)
+bool attention_mma_has(const colt5_context *ctx, const struct attention_problem *a, size_t widest)
 {
     const colt5_device_info *device = colt5_context_device_info(ctx);
     const char *wanted = getenv("COLT5_ATTENTION"), *units = device->matrix_units;
     const bool has = !strcmp(units, "mma") || !strcmp(units, "wgmma");
     return has && a->q->type != COLT5_F32 && !(wanted && !strcmp(wanted, "tiles")) &&
            device->largest_group >= ATTENTION_MMA_ITEMS && device->local_memory >= LOCAL_BYTES &&
-           a->E <= widest && a->E % 8 == 0 && multiple_of_8(a->q) && multiple_of_8(a->kv) &&
-           multiple_of_8(a->null_kv);
+           a->E <= widest && a->E % 8 == 0 && attention_multiple_of_8(a->q) &&
+           attention_multiple_of_8(a->kv) && attention_multiple_of_8(a->null_kv);
 }
 
 bool attention_mma_can(colt5_context *ctx, const struct attention_problem *a, const colt5_tensor *y,
                        attention_way plain)
 {
-    struct trial_call call = {.like = a, .forward = plain};
-    return device_can(ctx, a, WIDEST) && y->offset % 2 == 0 &&
-           probe(ctx, PROBE_ATTENTION_MMA + variant(a), "attention: matrix units are", run_trial,
-                 &call);
+    struct attention_try call = {.like = a, .plain = plain, .tried = attention_mma};
+    call.E = attention_mma_shape(a, false).head - 8; /* a ragged one */
+    return attention_mma_has(ctx, a, WIDEST) && y->offset % 2 == 0 &&
+           probe(ctx, PROBE_ATTENTION_MMA + variant(a), "attention: matrix units are",
+                 attention_try_out, &call);
 }
 
 bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backward *call,
@@ -128,10 +69,13 @@ bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backwa
                                attention_way_back mma)
 {
     const struct attention_problem *a = call->problem;
-    struct trial_call trial = {a, forward, plain, mma};
+    struct attention_try trial = {
+        .like = a, .plain = forward, .plain_back = plain, .tried_back = mma};
+    trial.E = attention_mma_shape(a, true).head - 8;
     const bool written_in_pairs =
         (!call->dq || call->dq->offset % 2 == 0) && (!call->dkv || call->dkv->offset % 2 == 0);
-    return device_can(ctx, a, WIDEST_BACK) && multiple_of_8(call->dy) && written_in_pairs &&
+    return attention_mma_has(ctx, a, WIDEST_BACK) && attention_multiple_of_8(call->dy) &&
+           written_in_pairs &&
            probe(ctx, PROBE_ATTENTION_MMA_BACKWARD + variant(a),
-                 "attention: matrix units are, in the backward,", run_trial, &trial);
+                 "attention: matrix units are, in the backward,", attention_try_out, &trial);
 }

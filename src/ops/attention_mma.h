@@ -13,16 +13,14 @@
 #define ATTENTION_MMA_ROWS  64 /* of a tile, as in the kernels, like the next */
 #define ATTENTION_MMA_ITEMS 128
 
-/* A way to run the forward, and one to run the backward. */
-typedef colt5_status (*attention_way)(colt5_context *ctx, const struct attention_problem *a,
-                                      const colt5_tensor *y, const colt5_tensor *lse);
-typedef colt5_status (*attention_way_back)(colt5_context *ctx,
-                                           const struct attention_backward *call);
-
 bool attention_mma_can(colt5_context *ctx, const struct attention_problem *a, const colt5_tensor *y,
                        attention_way plain);
 colt5_status attention_mma(colt5_context *ctx, const struct attention_problem *a,
                            const colt5_tensor *y, const colt5_tensor *lse);
+
+/* Whether the device has the units, and its rows of up to `widest` are aligned for them. */
+bool attention_mma_has(const colt5_context *ctx, const struct attention_problem *a, size_t widest);
+bool attention_multiple_of_8(const colt5_tensor *tensor);
 
 /* mma: the way that is tried, made of the kernels of attention_mma_backward.cl. */
 bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backward *call,

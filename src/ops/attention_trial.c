@@ -6,8 +6,15 @@
 #include "runtime/check.h"
 #include "runtime/memory.h"
 
-#define TOKENS 150
+#define TOKENS 200 /* the second of four tiles of 64 has a whole window of 64 on both sides */
 #define HEADS  2
+
+struct attention_trial {
+    struct attention_problem problem;
+    colt5_tensor q, kv, null_kv, mask, q_scores, kv_scores; /* q: queries, keys, values if local */
+    colt5_tensor lse, dy;
+    colt5_tensor y[2], dq[2], dkv[2]; /* by the plain kernels, and by those that are tried */
+};
 
 /* Of the results only those of the problem's kind have a shape. */
 static void describe(struct attention_trial *trial, bool local, colt5_type type, size_t E)
@@ -81,8 +88,9 @@ static colt5_tensor *tensor_of(struct attention_trial *trial, size_t i)
     return all[i];
 }
 
-colt5_status attention_trial_make(colt5_context *ctx, bool local, colt5_type type, size_t E,
-                                  struct attention_trial *trial)
+/* Filled and, but for the results, with values; to be released whatever becomes of it. */
+static colt5_status make(colt5_context *ctx, bool local, colt5_type type, size_t E,
+                         struct attention_trial *trial)
 {
     describe(trial, local, type, E);
     colt5_status status = COLT5_OK;
@@ -95,7 +103,7 @@ colt5_status attention_trial_make(colt5_context *ctx, bool local, colt5_type typ
     return status;
 }
 
-void attention_trial_release(struct attention_trial *trial)
+static void release(struct attention_trial *trial)
 {
     for (size_t i = 0; i < TENSORS; i++) buffer_release(&tensor_of(trial, i)->buffer);
 }
@@ -108,7 +116,8 @@ static colt5_status read_values(colt5_context *ctx, const colt5_tensor *tensor, 
     return status;
 }
 
-colt5_status attention_trial_compare(colt5_context *ctx, const colt5_tensor results[2], bool *alike)
+/* Whether two results are about the same. Waits for the device. */
+static colt5_status compare(colt5_context *ctx, const colt5_tensor results[2], bool *alike)
 {
     const size_t count = colt5_tensor_count(&results[0]);
     uint16_t *stored = host_allocate(count * sizeof(*stored));
@@ -122,5 +131,55 @@ colt5_status attention_trial_compare(colt5_context *ctx, const colt5_tensor resu
         *alike = fabsf(values[i] - values[count + i]) < 0.03f;
     host_release(stored);
     host_release(values);
+    return status;
+}
+
+static colt5_status try_forward(colt5_context *ctx, const struct attention_try *call,
+                                struct attention_trial *trial, bool *works)
+{
+    CHECK(call->plain(ctx, &trial->problem, &trial->y[0], NULL));
+    CHECK(call->tried(ctx, &trial->problem, &trial->y[1], NULL));
+    return compare(ctx, trial->y, works);
+}
+
+static colt5_status go_back(colt5_context *ctx, attention_way_back way,
+                            struct attention_trial *trial, size_t i)
+{
+    const bool local = trial->problem.local;
+    const struct attention_backward backward = {.op = "attention",
+                                                .problem = &trial->problem,
+                                                .y = &trial->y[0],
+                                                .lse = &trial->lse,
+                                                .dy = &trial->dy,
+                                                .dq = &trial->dq[i],
+                                                .dkv = local ? &trial->dq[i] : &trial->dkv[i]};
+    return way(ctx, &backward);
+}
+
+static colt5_status try_backward(colt5_context *ctx, const struct attention_try *call,
+                                 struct attention_trial *trial, bool *works)
+{
+    bool alike = true;
+    CHECK(call->plain(ctx, &trial->problem, &trial->y[0], &trial->lse));
+    CHECK(go_back(ctx, call->plain_back, trial, 0));
+    CHECK(go_back(ctx, call->tried_back, trial, 1));
+    CHECK(compare(ctx, trial->dq, works));
+    if (!trial->problem.local) CHECK(compare(ctx, trial->dkv, &alike));
+    *works = *works && alike;
+    return COLT5_OK;
+}
+
+colt5_status attention_try_out(colt5_context *ctx, void *data, bool *works)
+{
+    const struct attention_try *call = data;
+    struct attention_trial trial;
+    colt5_status status = make(ctx, call->like->local, call->like->q->type, call->E, &trial);
+    *works = true;
+    for (int masked = 1; masked >= 0 && status == COLT5_OK && *works; masked--) {
+        trial.problem.mask = masked ? &trial.mask : NULL;
+        if (trial.problem.local && !masked) trial.problem.window = 64;
+        status = (call->tried_back ? try_backward : try_forward)(ctx, call, &trial, works);
+    }
+    release(&trial);
     return status;
 }

@@ -13,6 +13,9 @@
     X(adamw) \
     X(attention) \
     X(attention_backward) \
+    X(attention_band) \
+    X(attention_band_backward) \
+    X(attention_band_forward) \
     X(attention_blocks) \
     X(attention_careful) \
     X(attention_lanes) \
@@ -71,6 +74,9 @@
     X(ADAMW, adamw, adamw) \
     X(ADD, activation, add) \
     X(ATTENTION_ADD_NULL, attention_backward, attention_add_null) \
+    X(ATTENTION_BAND, attention_band_forward, attention_band) \
+    X(ATTENTION_BAND_DKV, attention_band_backward, attention_band_dkv) \
+    X(ATTENTION_BAND_DQ, attention_band_backward, attention_band_dq) \
     X(ATTENTION_MMA, attention_mma, attention_mma) \
     X(ATTENTION_MMA_DKV, attention_mma_backward, attention_mma_dkv) \
     X(ATTENTION_MMA_DQ, attention_mma_backward, attention_mma_dq) \
@@ -179,6 +185,9 @@
 /* What files begin with besides common: X(file, that one), a line for each. */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_backward, attention) \
+    X(attention_band, attention_warps) \
+    X(attention_band_backward, attention_band) \
+    X(attention_band_forward, attention_band) \
     X(attention_blocks, attention) \
     X(attention_careful, attention) \
     X(attention_lanes, attention) \
