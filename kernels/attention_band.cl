@@ -104,9 +104,9 @@ INLINE void store_staying(__local ushort *tile, float sums[COLUMNS][4], const fl
 {
     const uint lane = get_local_id(0) % 32;
     __local ushort *own = tile + get_local_id(0) / 32 * 16 * HEAD;
-    EACH(c, COLUMNS) EACH(row_half, 2)
-        *(__local uint *)(own + place(lane / 4 + row_half * 8, c) + own_column()) =
-            pack_pair(sums[c][2 * row_half] * factor[row_half], sums[c][2 * row_half + 1] * factor[row_half]);
+    EACH(c, COLUMNS) EACH(n, 2)
+        *(__local uint *)(own + place(lane / 4 + n * 8, c) + own_column()) =
+            pack_pair(sums[c][2 * n] * factor[n], sums[c][2 * n + 1] * factor[n]);
     warp_barrier();
     EACH(n, 4) {
         const int i = n * 4 + lane / 8, chunk = lane % 8;

@@ -131,8 +131,9 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
 
     barrier(CLK_LOCAL_MEM_FENCE); // all are done with the tiles
     if (present(dnull))
-        store_null(null_slopes, null_weights, (__local float(*)[2][HEAD])waiting, q_buffer + q_offset, dy_buffer + dy_offset, &rows,
-                   token - rows.begin, end - rows.begin,
+        store_null(null_slopes, null_weights, (__local float(*)[2][HEAD])waiting,
+                   q_buffer + q_offset, dy_buffer + dy_offset, &rows, token - rows.begin,
+                   end - rows.begin,
                    &at(dnull, (b * get_num_groups(0) + tile) * 2 * H * E), (int)H, (int)E);
     float dots[2]; // query · Σ slope · key: what a query's score gets, but for 1/√E
     dot_own(dots, queries, sums);
