@@ -3,7 +3,7 @@
 // buffer. One work-item an element of BYTES bytes.
 
 #ifndef BYTES
-    #define BYTES 4 // 1, 2, 4 or 8
+    #define BYTES 4 // 1, 2, 4, 8 or 16
 #endif
 #if BYTES == 1
 typedef uchar element;
@@ -11,8 +11,10 @@ typedef uchar element;
 typedef ushort element;
 #elif BYTES == 4
 typedef uint element;
-#else
+#elif BYTES == 8
 typedef ulong element;
+#else
+typedef uint4 element;
 #endif
 
 __kernel void clear(__global element *x_buffer, const ulong x_offset, ulong count)

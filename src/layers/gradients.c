@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Gradients of a layer's parameters: a float32 tensor each. */
+/* Gradients of a layer's parameters: a float32 tensor each, side by side so that one command clears
+ * them. */
 #include "layers/gradients.h"
 
 #include "layers/layer.h"
 #include "runtime/check.h"
+#include "runtime/context.h"
 #include "runtime/launch.h"
 #include "runtime/memory.h"
 
@@ -12,6 +14,7 @@ struct colt5_gradients {
     const colt5_layer *layer;
     colt5_tensor *tensors; /* one for each parameter */
     size_t count;
+    struct stack memory; /* theirs; empty where only planned */
 };
 
 colt5_status gradients_plan(colt5_context *ctx, const colt5_layer *layer, colt5_gradients **out)
@@ -34,16 +37,38 @@ colt5_status gradients_plan(colt5_context *ctx, const colt5_layer *layer, colt5_
     return COLT5_OK;
 }
 
+/* While the context plans, addresses of no buffer. */
+static colt5_status take_tensors(colt5_gradients *gradients)
+{
+    for (size_t i = 0; i < gradients->count; i++) {
+        const colt5_tensor shape = gradients->tensors[i];
+        CHECK(stack_take(gradients->ctx, &gradients->memory, COLT5_F32, shape.rank, shape.dims,
+                         &gradients->tensors[i]));
+    }
+    return COLT5_OK;
+}
+
+static colt5_status make_tensors(colt5_gradients *gradients)
+{
+    colt5_context *ctx = gradients->ctx;
+    struct stack *memory = &gradients->memory;
+    ctx->planning = true;
+    colt5_status status = take_tensors(gradients);
+    ctx->planning = false;
+    if (status == COLT5_OK && !ctx->workspace.separate) status = stack_grow(ctx, memory);
+    ctx->buffer_bytes += stack_held(memory);
+    CHECK(status);
+    stack_rewind(memory, (struct stack_mark){0, 0, 0});
+    return take_tensors(gradients);
+}
+
 colt5_status colt5_gradients_create(colt5_context *ctx, const colt5_layer *layer,
                                     colt5_gradients **out)
 {
     REQUIRE(ctx, ctx && layer && out, COLT5_ERROR_ARGUMENT, "gradients: an argument is NULL");
     colt5_status status;
     TRY(gradients_plan(ctx, layer, out));
-    for (size_t i = 0; i < (*out)->count; i++) {
-        const colt5_tensor shape = (*out)->tensors[i];
-        TRY(colt5_tensor_create(ctx, COLT5_F32, shape.rank, shape.dims, &(*out)->tensors[i]));
-    }
+    TRY(make_tensors(*out));
     TRY(colt5_gradients_clear(*out));
 out:
     if (status == COLT5_OK) return status;
@@ -55,8 +80,8 @@ out:
 void colt5_gradients_destroy(colt5_gradients *gradients)
 {
     if (!gradients) return;
-    for (size_t i = 0; i < gradients->count; i++)
-        colt5_tensor_free(gradients->ctx, &gradients->tensors[i]);
+    gradients->ctx->buffer_bytes -= stack_held(&gradients->memory);
+    stack_release(&gradients->memory);
     host_release(gradients->tensors);
     host_release(gradients);
 }
@@ -64,8 +89,18 @@ void colt5_gradients_destroy(colt5_gradients *gradients)
 colt5_status colt5_gradients_clear(colt5_gradients *gradients)
 {
     REQUIRE(NULL, gradients, COLT5_ERROR_ARGUMENT, "gradients: gradients is NULL");
-    for (size_t i = 0; i < gradients->count; i++)
-        CHECK(clear_tensor(gradients->ctx, &gradients->tensors[i]));
+    const struct stack *memory = &gradients->memory;
+    if (!stack_held(memory)) { /* a buffer each, for checkers */
+        for (size_t i = 0; i < gradients->count; i++)
+            CHECK(clear_tensor(gradients->ctx, &gradients->tensors[i]));
+        return COLT5_OK;
+    }
+    for (int i = 0; i <= memory->slab; i++) {
+        const size_t floats = memory->slabs[i].capacity / sizeof(float);
+        const colt5_tensor all =
+            colt5_tensor_wrap(memory->slabs[i].buffer, 0, COLT5_F32, 1, &floats);
+        CHECK(clear_tensor(gradients->ctx, &all));
+    }
     return COLT5_OK;
 }
 

@@ -8,6 +8,8 @@
 #include "runtime/context.h"
 #include "runtime/profile.h"
 
+#define WIDEST_CLEAR 16 /* bytes that a work-item of clear.cl sets at most */
+
 /* Sets one argument of a list; a tensor takes two kernel arguments. */
 static cl_int set_argument(colt5_context *ctx, cl_kernel kernel, cl_uint *slot,
                            const struct argument *argument)
@@ -192,9 +194,15 @@ colt5_status copy_tensor(colt5_context *ctx, const colt5_tensor *from, const col
 
 colt5_status clear_tensor(colt5_context *ctx, const colt5_tensor *tensor)
 {
-    const size_t count = colt5_tensor_count(tensor);
-    return launch(ctx, KERNEL_CLEAR, DEFINES(DEFINE("BYTES", colt5_type_size(tensor->type))),
-                  GRID(count, 1, 1), ARGS(TENSOR(tensor), SIZE(count)));
+    size_t size = colt5_type_size(tensor->type), count = colt5_tensor_count(tensor);
+    colt5_tensor elements = *tensor;
+    while (size < WIDEST_CLEAR && count % 2 == 0 && elements.offset % 2 == 0) {
+        size *= 2;
+        count /= 2;
+        elements.offset /= 2;
+    }
+    return launch(ctx, KERNEL_CLEAR, DEFINES(DEFINE("BYTES", size)), GRID(count, 1, 1),
+                  ARGS(TENSOR(&elements), SIZE(count)));
 }
 
 colt5_status upload_tensor(colt5_context *ctx, const void *values, const colt5_tensor *tensor)
