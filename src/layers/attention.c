@@ -48,14 +48,15 @@ out:
     return status;
 }
 
-/* The heavy branch and its routers. */
-static colt5_status routed_backward(struct pass *pass, const struct attention *layer,
-                                    const colt5_tensor *x, const struct saved_attention *saved,
-                                    const colt5_tensor *dy, const colt5_tensor *dx)
+colt5_status attention_layer_backward(struct pass *pass, const struct attention *layer,
+                                      const colt5_tensor *x, const struct saved_attention *saved,
+                                      const colt5_tensor *dy, const colt5_tensor *base,
+                                      const colt5_tensor *dx)
 {
     const struct routed *q = &saved->q, *kv = &saved->kv;
     const struct stack_mark mark = workspace_mark(pass->ctx);
     const struct heavy_branch branch = branch_of(layer, saved);
+    struct heavy_projected heavy;
     struct learning learnings[2];
     colt5_tensor dq_scores, dkv_scores;
     size_t count = 0;
@@ -69,21 +70,15 @@ static colt5_status routed_backward(struct pass *pass, const struct attention *l
         TRY(SCRATCH(pass, COLT5_F32, &dkv_scores, x->dims[0], kv->R, kv->K));
         learnings[count++] = (struct learning){&layer->kv_router, kv, &dkv_scores};
     }
-    TRY(heavy_backward(pass, &branch, x, &saved->heavy, dy, dx, q->learns ? &dq_scores : NULL,
-                       kv->learns ? &dkv_scores : NULL));
+    TRY(heavy_attend_backward(pass, &branch, x, &saved->heavy, dy, q->learns ? &dq_scores : NULL,
+                              kv->learns ? &dkv_scores : NULL, &heavy));
+    if (layer->has_light)
+        TRY(local_backward(pass, &layer->light, x, &saved->light, dy, base, dx));
+    else
+        TRY(begin_gradient(pass, base, dx));
+    TRY(heavy_project_backward(pass, &branch, x, &heavy, dx));
     TRY(routers_backward(pass, x, count, learnings, dx));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;
-}
-
-colt5_status attention_layer_backward(struct pass *pass, const struct attention *layer,
-                                      const colt5_tensor *x, const struct saved_attention *saved,
-                                      const colt5_tensor *dy, const colt5_tensor *dx)
-{
-    if (layer->has_light) {
-        const colt5_status status = local_backward(pass, &layer->light, x, &saved->light, dy, dx);
-        if (status != COLT5_OK) return status;
-    }
-    return routed_backward(pass, layer, x, saved, dy, dx);
 }

@@ -32,7 +32,7 @@ static colt5_status unmasked_dy(struct pass *pass, const colt5_tensor *dy, colt5
     return status == COLT5_OK ? unmasked_rows(pass, dy, d) : status;
 }
 
-/* A branch alone: no residual, so dx begins as zeros. */
+/* A branch alone: no residual. */
 static colt5_status branch_backward(struct backward *call)
 {
     struct pass *pass = &call->pass;
@@ -42,12 +42,11 @@ static colt5_status branch_backward(struct backward *call)
     colt5_status status;
     TRY(gradient_of_input(call, &d));
     TRY(unmasked_dy(pass, call->dy, &dy));
-    TRY(clear_tensor(pass->ctx, &d));
     TRY(pass->layer->config.kind == COLT5_FEED_FORWARD
             ? feed_forward_backward(pass, &block->feed_forward, &saved->x, &saved->feed_forward,
-                                    &dy, &d)
+                                    &dy, NULL, &d)
             : attention_layer_backward(pass, &block->attention, &saved->x, &saved->attention, &dy,
-                                       &d));
+                                       NULL, &d));
 out:
     return status;
 }
@@ -57,8 +56,8 @@ static colt5_status stack_backward(struct backward *call)
     colt5_tensor d;
     colt5_status status;
     TRY(gradient_of_input(call, &d));
-    TRY(unmasked_rows(&call->pass, call->dy, &d));
-    TRY(blocks_backward(&call->pass, &d));
+    if (call->pass.mask) TRY(unmasked_rows(&call->pass, call->dy, &d));
+    TRY(blocks_backward(&call->pass, call->pass.mask ? &d : call->dy, &d));
 out:
     return status;
 }

@@ -4,17 +4,19 @@
 #include "layers/pass.h"
 #include "runtime/launch.h"
 
-/* y = block(x); y may be x. */
+/* y = block(x); y may be x, by the same pointer. */
 static colt5_status block_forward(struct pass *pass, const struct transformer_block *block,
                                   const colt5_tensor *x, const colt5_tensor *y,
                                   struct saved_block *saved)
 {
     const struct stack_mark mark = workspace_mark(pass->ctx);
+    /* y can hold what is between the halves where nothing else wants that, or x stands there. */
+    const colt5_tensor *attended = !pass->saving && y != x ? y : &saved->attended;
     colt5_status status;
-    TRY(KEPT(pass, x->type, &saved->attended, x->dims[0], x->dims[1], x->dims[2]));
-    TRY(attention_layer_forward(pass, &block->attention, x, x, &saved->attended,
-                                &saved->attention));
-    TRY(feed_forward_forward(pass, &block->feed_forward, &saved->attended, &saved->attended, y,
+    if (attended != y)
+        TRY(KEPT(pass, x->type, &saved->attended, x->dims[0], x->dims[1], x->dims[2]));
+    TRY(attention_layer_forward(pass, &block->attention, x, x, attended, &saved->attention));
+    TRY(feed_forward_forward(pass, &block->feed_forward, attended, attended, y,
                              &saved->feed_forward));
 out:
     workspace_rewind(pass->ctx, mark);
@@ -55,23 +57,16 @@ colt5_status blocks_forward(struct pass *pass, const colt5_tensor *x, const colt
     return COLT5_OK;
 }
 
-/* d: the gradient of the block's result, and then that of its input. */
+/* d: the gradient of the block's input, and before that of what is between its halves; d may be dy.
+ */
 static colt5_status block_backward(struct pass *pass, const struct transformer_block *block,
-                                   const struct saved_block *saved, const colt5_tensor *d)
+                                   const struct saved_block *saved, const colt5_tensor *dy,
+                                   const colt5_tensor *d)
 {
-    const struct stack_mark mark = workspace_mark(pass->ctx);
-    colt5_tensor dattended;
-    colt5_status status;
-    TRY(scratch(pass->ctx, d->type, d->rank, d->dims, &dattended));
-    TRY(copy_tensor(pass->ctx, d, &dattended));
-    TRY(feed_forward_backward(pass, &block->feed_forward, &saved->attended, &saved->feed_forward, d,
-                              &dattended));
-    TRY(copy_tensor(pass->ctx, &dattended, d));
-    TRY(attention_layer_backward(pass, &block->attention, &saved->x, &saved->attention, &dattended,
-                                 d));
-out:
-    workspace_rewind(pass->ctx, mark);
-    return status;
+    const colt5_status status = feed_forward_backward(pass, &block->feed_forward, &saved->attended,
+                                                      &saved->feed_forward, dy, dy, d);
+    if (status != COLT5_OK) return status;
+    return attention_layer_backward(pass, &block->attention, &saved->x, &saved->attention, d, d, d);
 }
 
 /* The block's forward once more, with the routes it took, for what was not kept of it. */
@@ -90,14 +85,14 @@ out:
     return status;
 }
 
-colt5_status blocks_backward(struct pass *pass, const colt5_tensor *d)
+colt5_status blocks_backward(struct pass *pass, const colt5_tensor *dy, const colt5_tensor *d)
 {
     const struct stack_mark mark = keep_mark(pass->ctx);
     colt5_status status = COLT5_OK;
-    for (size_t i = pass->layer->depth; i-- > 0;) {
+    for (size_t i = pass->layer->depth; i-- > 0; dy = d) {
         struct saved_block saved = pass->saved->blocks[i];
         if (pass->forward->recompute) TRY(block_again(pass, &pass->layer->blocks[i], &saved));
-        TRY(block_backward(pass, &pass->layer->blocks[i], &saved, d));
+        TRY(block_backward(pass, &pass->layer->blocks[i], &saved, dy, d));
         keep_rewind(pass->ctx, mark);
     }
 out:

@@ -7,7 +7,7 @@
 #include "runtime/launch.h"
 
 /* Tokens of a chunk: what keeps the device busy and the scratch small. */
-#define CHUNK_GPU 16384
+#define CHUNK_GPU 32768
 #define CHUNK_CPU 2048
 
 static colt5_status check_ids(colt5_context *ctx, const char *op, const colt5_tensor *x)

@@ -55,8 +55,9 @@ colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *d
     colt5_status status = COLT5_OK;
 
     if (pass->saved) TRY(KEPT(pass, x->type, &saved->pre, rows, dense->F));
-    for (size_t row = 0; row < rows; row += pass->chunk) {
-        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+    const size_t limit = chunk_rows(pass, D + dense->F);
+    for (size_t row = 0; row < rows; row += limit) {
+        const size_t count = rows - row < limit ? rows - row : limit;
         const colt5_tensor some_x = slice(&all_x, row, count), some_y = slice(&all_y, row, count);
         const colt5_tensor some_residual = slice(&all_residual, row, count);
         const colt5_tensor some_pre = pass->saved ? slice(&saved->pre, row, count) : some_x;
@@ -91,24 +92,22 @@ out:
 
 static colt5_status rows_backward(struct pass *pass, const struct dense_feed_forward *dense,
                                   const colt5_tensor *x, const colt5_tensor *pre,
-                                  const colt5_tensor *dy, const colt5_tensor *dx)
+                                  const colt5_tensor *dy, const colt5_tensor *base,
+                                  const colt5_tensor *dx)
 {
     colt5_context *ctx = pass->ctx;
     const size_t rows = x->dims[0], D = x->dims[1];
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor dhidden, normed, dnormed;
+    colt5_tensor dhidden, normed;
     colt5_status status;
 
     TRY(SCRATCH(pass, x->type, &dhidden, rows, dense->F));
     TRY(hidden_backward(pass, dense, pre, dy, &dhidden));
     TRY(SCRATCH(pass, x->type, &normed, rows, D));
-    TRY(SCRATCH(pass, x->type, &dnormed, rows, D));
     TRY(colt5_rms_norm_forward(ctx, x, &dense->gamma->tensor, &normed, NULL));
-    const colt5_linear_gradients gradients = {.dx = &dnormed,
-                                              .dweight = GRADIENT(pass, dense->in_weight),
-                                              .dbias = GRADIENT(pass, dense->in_bias)};
-    TRY(colt5_linear_backward(ctx, &normed, &dense->in_weight->tensor, NULL, &dhidden, &gradients));
-    TRY(colt5_rms_norm_backward(ctx, x, &dense->gamma->tensor, &dnormed, dx, dx,
+    TRY(linear_backward_in_place(pass, &normed, &dense->in_weight->tensor, &dhidden,
+                                 GRADIENT(pass, dense->in_weight), GRADIENT(pass, dense->in_bias)));
+    TRY(colt5_rms_norm_backward(ctx, x, &dense->gamma->tensor, &normed, base, dx,
                                 GRADIENT(pass, dense->gamma)));
 out:
     workspace_rewind(ctx, mark);
@@ -117,19 +116,22 @@ out:
 
 colt5_status dense_backward(struct pass *pass, const struct dense_feed_forward *dense,
                             const colt5_tensor *x, const struct saved_dense *saved,
-                            const colt5_tensor *dy, const colt5_tensor *dx)
+                            const colt5_tensor *dy, const colt5_tensor *base,
+                            const colt5_tensor *dx)
 {
-    const size_t D = x->dims[x->rank - 1];
+    const size_t D = x->dims[x->rank - 1], limit = chunk_rows(pass, D + dense->F);
     const colt5_tensor all_x = rows_of(x, D), all_dy = rows_of(dy, D), all_dx = rows_of(dx, D);
+    const colt5_tensor all_base = rows_of(base ? base : dx, D);
     const size_t rows = all_x.dims[0];
 
-    for (size_t row = 0; row < rows; row += pass->chunk) {
-        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+    for (size_t row = 0; row < rows; row += limit) {
+        const size_t count = rows - row < limit ? rows - row : limit;
         const colt5_tensor some_x = slice(&all_x, row, count), some_dy = slice(&all_dy, row, count);
+        const colt5_tensor some_base = slice(&all_base, row, count);
         const colt5_tensor some_dx = slice(&all_dx, row, count);
         const colt5_tensor some_pre = slice(&saved->pre, row, count);
-        const colt5_status status =
-            rows_backward(pass, dense, &some_x, &some_pre, &some_dy, &some_dx);
+        const colt5_status status = rows_backward(pass, dense, &some_x, &some_pre, &some_dy,
+                                                  base ? &some_base : NULL, &some_dx);
         if (status != COLT5_OK) return status;
     }
     return COLT5_OK;

@@ -239,35 +239,47 @@ out:
     return status;
 }
 
-colt5_status heavy_backward(struct pass *pass, const struct heavy_branch *branch,
-                            const colt5_tensor *x, const struct saved_heavy *saved,
-                            const colt5_tensor *dy, const colt5_tensor *dx,
-                            const colt5_tensor *dq_scores, const colt5_tensor *dkv_scores)
+colt5_status heavy_attend_backward(struct pass *pass, const struct heavy_branch *branch,
+                                   const colt5_tensor *x, const struct saved_heavy *saved,
+                                   const colt5_tensor *dy, const colt5_tensor *dq_scores,
+                                   const colt5_tensor *dkv_scores,
+                                   struct heavy_projected *gradients)
 {
     const struct heavy_attention *heavy = branch->heavy;
     const struct side q = side_of(branch->q, x), kv = side_of(branch->kv, x);
-    const struct stack_mark mark = workspace_mark(pass->ctx);
-    colt5_tensor dvalues, dq, dkv;
+    colt5_tensor dvalues, *dq = &gradients->dq, *dkv = &gradients->dkv;
     colt5_status status;
 
     profile_part(pass->ctx, "heavy attention");
-    TRY(SCRATCH(pass, x->type, &dq, q.B, q.M, heavy->H, heavy->E));
-    TRY(SCRATCH(pass, x->type, &dkv, kv.B, kv.R, kv.M, heavy->H / kv.R, 2 * heavy->E));
-    const struct stack_mark inner = workspace_mark(pass->ctx);
+    TRY(SCRATCH(pass, x->type, dq, q.B, q.M, heavy->H, heavy->E));
+    TRY(SCRATCH(pass, x->type, dkv, kv.B, kv.R, kv.M, heavy->H / kv.R, 2 * heavy->E));
+    const struct stack_mark mark = workspace_mark(pass->ctx);
     TRY(SCRATCH(pass, x->type, &dvalues, q.B, q.M, heavy->H, heavy->E));
     TRY(put_back_backward(pass, branch, saved, dy, &dvalues, dq_scores));
-    const colt5_flash_attention_gradients gradients = {
-        .dq = &dq,
-        .dkv = &dkv,
-        .dnull_kv = GRADIENT(pass, heavy->null_kv),
-        .dq_scores = heavy->multiply_queries ? dq_scores : NULL,
-        .dkv_scores = dkv_scores};
-    TRY(attend_backward(pass, branch, &q, &kv, saved, &dvalues, &gradients, x->dims[1]));
-    workspace_rewind(pass->ctx, inner);
-    TRY(side_backward(pass, heavy, &q, heavy->to_q, x, &dq, dx));
-    TRY(side_backward(pass, heavy, &kv, heavy->to_kv, x, &dkv, dx));
+    const colt5_flash_attention_gradients wanted = {.dq = dq,
+                                                    .dkv = dkv,
+                                                    .dnull_kv = GRADIENT(pass, heavy->null_kv),
+                                                    .dq_scores =
+                                                        heavy->multiply_queries ? dq_scores : NULL,
+                                                    .dkv_scores = dkv_scores};
+    TRY(attend_backward(pass, branch, &q, &kv, saved, &dvalues, &wanted, x->dims[1]));
+    workspace_rewind(pass->ctx, mark);
 out:
     profile_part(pass->ctx, NULL);
-    workspace_rewind(pass->ctx, mark);
+    return status;
+}
+
+colt5_status heavy_project_backward(struct pass *pass, const struct heavy_branch *branch,
+                                    const colt5_tensor *x, const struct heavy_projected *gradients,
+                                    const colt5_tensor *dx)
+{
+    const struct heavy_attention *heavy = branch->heavy;
+    const struct side q = side_of(branch->q, x), kv = side_of(branch->kv, x);
+    colt5_status status;
+    profile_part(pass->ctx, "heavy attention");
+    TRY(side_backward(pass, heavy, &q, heavy->to_q, x, &gradients->dq, dx));
+    TRY(side_backward(pass, heavy, &kv, heavy->to_kv, x, &gradients->dkv, dx));
+out:
+    profile_part(pass->ctx, NULL);
     return status;
 }

@@ -20,11 +20,22 @@ colt5_status heavy_forward(struct pass *pass, const struct heavy_branch *branch,
                            const colt5_tensor *x, const colt5_tensor *residual,
                            const colt5_tensor *y, struct saved_heavy *saved);
 
-/* dx += the branch's gradient; dq_scores and dkv_scores [B][R][K] of routers that learn are
- * written. */
-colt5_status heavy_backward(struct pass *pass, const struct heavy_branch *branch,
-                            const colt5_tensor *x, const struct saved_heavy *saved,
-                            const colt5_tensor *dy, const colt5_tensor *dx,
-                            const colt5_tensor *dq_scores, const colt5_tensor *dkv_scores);
+/* Gradients of queries and of keys and values, before they were rotated; scratch. */
+struct heavy_projected {
+    colt5_tensor dq, dkv;
+};
+
+/*
+ * The backward in two steps, so that dx may take dy's place between them. The first reads dy, and
+ * writes dq_scores and dkv_scores [B][R][K] of routers that learn; the second adds to dx.
+ */
+colt5_status heavy_attend_backward(struct pass *pass, const struct heavy_branch *branch,
+                                   const colt5_tensor *x, const struct saved_heavy *saved,
+                                   const colt5_tensor *dy, const colt5_tensor *dq_scores,
+                                   const colt5_tensor *dkv_scores,
+                                   struct heavy_projected *gradients);
+colt5_status heavy_project_backward(struct pass *pass, const struct heavy_branch *branch,
+                                    const colt5_tensor *x, const struct heavy_projected *gradients,
+                                    const colt5_tensor *dx);
 
 #endif

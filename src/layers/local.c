@@ -43,10 +43,11 @@ static colt5_status normalise(struct pass *pass, const struct local_attention *l
                                     &local->norm_bias->tensor, normed, NULL, NULL);
 }
 
-/* qkv = to_qkv(norm(x)), at most limit rows of [rows][..] at once */
+/* qkv = to_qkv(norm(x)), rows [rows][..]: a chunk's, or those of the whole where it is saved. */
 static colt5_status project(struct pass *pass, const struct local_attention *local,
-                            const colt5_tensor *x, size_t limit, const colt5_tensor *qkv)
+                            const colt5_tensor *x, const colt5_tensor *qkv)
 {
+    const size_t limit = pass->saving ? chunk_rows(pass, x->dims[1]) : x->dims[0];
     const struct stack_mark mark = workspace_mark(pass->ctx);
     colt5_status status = COLT5_OK;
     for (size_t row = 0; row < x->dims[0]; row += limit) {
@@ -77,10 +78,11 @@ static colt5_status chunk_forward(struct pass *pass, const struct local_attentio
     colt5_status status;
 
     TRY(KEPT(pass, x->type, &saved->qkv, keys.samples, keys.tokens, 3, H, E));
+    const colt5_tensor qkv_rows = rows_of(&saved->qkv, 3 * H * E);
+    TRY(project(pass, local, &x_rows, &qkv_rows));
+    /* Only now: what was scratch of the projection serves again. */
     TRY(KEPT(pass, x->type, &saved->values, queries.samples, queries.tokens, H, E));
     if (pass->saving) TRY(KEPT(pass, COLT5_F32, &saved->lse, queries.samples, H, queries.tokens));
-    const colt5_tensor qkv_rows = rows_of(&saved->qkv, 3 * H * E);
-    TRY(project(pass, local, &x_rows, pass->saving ? pass->chunk : x_rows.dims[0], &qkv_rows));
     TRY(rotate(pass, local, &saved->qkv, keys.n, false));
     if (pass->mask) mask = slice(pass->mask, queries.b, queries.samples);
     TRY(colt5_local_attention_forward(
@@ -145,21 +147,19 @@ out:
     return status;
 }
 
-/* dx += the gradient of to_qkv(norm(x)), for some rows */
+/* dx = base + the gradient of to_qkv(norm(x)), for some rows */
 static colt5_status project_backward(struct pass *pass, const struct local_attention *local,
                                      const colt5_tensor *x, const colt5_tensor *dqkv,
-                                     const colt5_tensor *dx)
+                                     const colt5_tensor *base, const colt5_tensor *dx)
 {
     colt5_context *ctx = pass->ctx;
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor normed, dnormed;
+    colt5_tensor normed;
     colt5_status status;
     TRY(normalise(pass, local, x, &normed));
-    TRY(SCRATCH(pass, x->type, &dnormed, x->dims[0], x->dims[1]));
-    const colt5_linear_gradients gradients = {.dx = &dnormed,
-                                              .dweight = GRADIENT(pass, local->to_qkv)};
-    TRY(colt5_linear_backward(ctx, &normed, &local->to_qkv->tensor, NULL, dqkv, &gradients));
-    TRY(colt5_layer_norm_backward(ctx, x, &local->norm_weight->tensor, &dnormed, dx, dx,
+    TRY(linear_backward_in_place(pass, &normed, &local->to_qkv->tensor, dqkv,
+                                 GRADIENT(pass, local->to_qkv), NULL));
+    TRY(colt5_layer_norm_backward(ctx, x, &local->norm_weight->tensor, &normed, base, dx,
                                   GRADIENT(pass, local->norm_weight),
                                   GRADIENT(pass, local->norm_bias)));
 out:
@@ -169,10 +169,12 @@ out:
 
 colt5_status local_backward(struct pass *pass, const struct local_attention *local,
                             const colt5_tensor *x, const struct saved_local *saved,
-                            const colt5_tensor *dy, const colt5_tensor *dx)
+                            const colt5_tensor *dy, const colt5_tensor *base,
+                            const colt5_tensor *dx)
 {
-    const size_t D = x->dims[2], H = local->H, E = local->E;
+    const size_t D = x->dims[2], H = local->H, E = local->E, limit = chunk_rows(pass, D);
     const colt5_tensor all_x = rows_of(x, D), all_dx = rows_of(dx, D);
+    const colt5_tensor all_base = rows_of(base ? base : dx, D);
     const size_t rows = all_x.dims[0];
     const struct stack_mark mark = workspace_mark(pass->ctx);
     colt5_tensor dqkv;
@@ -182,12 +184,13 @@ colt5_status local_backward(struct pass *pass, const struct local_attention *loc
     TRY(SCRATCH(pass, x->type, &dqkv, x->dims[0], x->dims[1], 3, H, E));
     TRY(attention_backward(pass, local, saved, dy, &dqkv));
     const colt5_tensor all_dqkv = rows_of(&dqkv, 3 * H * E);
-    for (size_t row = 0; row < rows; row += pass->chunk) {
-        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+    for (size_t row = 0; row < rows; row += limit) {
+        const size_t count = rows - row < limit ? rows - row : limit;
         const colt5_tensor some_x = slice(&all_x, row, count);
         const colt5_tensor some_dqkv = slice(&all_dqkv, row, count);
+        const colt5_tensor some_base = slice(&all_base, row, count);
         const colt5_tensor some_dx = slice(&all_dx, row, count);
-        TRY(project_backward(pass, local, &some_x, &some_dqkv, &some_dx));
+        TRY(project_backward(pass, local, &some_x, &some_dqkv, base ? &some_base : NULL, &some_dx));
     }
 out:
     profile_part(pass->ctx, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/pass.h"
 
+#include <colt5/ops/linear.h>
 #include <colt5/ops/mask_rows.h>
 
 #include "runtime/launch.h"
@@ -26,6 +27,13 @@ bool next_chunk(size_t B, size_t N, size_t limit, struct chunk *chunk)
         chunk->tokens = limit < left ? limit : left;
     }
     return true;
+}
+
+size_t chunk_rows(const struct pass *pass, size_t width)
+{
+    if (device_is_cpu(pass->ctx)) return pass->chunk;
+    const size_t rows = 4 * pass->layer->config.dim * pass->chunk / width;
+    return rows > 0 ? rows : 1;
 }
 
 colt5_tensor chunk_of(const colt5_tensor *tensor, struct chunk chunk)
@@ -54,6 +62,24 @@ colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count)
     part.offset += first * dims_product(tensor->dims + 1, tensor->rank - 1);
     part.dims[0] = count;
     return part;
+}
+
+colt5_status linear_backward_in_place(struct pass *pass, const colt5_tensor *x,
+                                      const colt5_tensor *weight, const colt5_tensor *dy,
+                                      const colt5_tensor *dweight, const colt5_tensor *dbias)
+{
+    const colt5_linear_gradients of_weight = {.dweight = dweight, .dbias = dbias};
+    const colt5_linear_gradients of_x = {.dx = x};
+    const colt5_status status =
+        dweight ? colt5_linear_backward(pass->ctx, x, weight, NULL, dy, &of_weight) : COLT5_OK;
+    return status == COLT5_OK ? colt5_linear_backward(pass->ctx, NULL, weight, NULL, dy, &of_x)
+                              : status;
+}
+
+colt5_status begin_gradient(struct pass *pass, const colt5_tensor *base, const colt5_tensor *dx)
+{
+    if (!base) return clear_tensor(pass->ctx, dx);
+    return base == dx ? COLT5_OK : copy_tensor(pass->ctx, base, dx);
 }
 
 colt5_status unmasked_rows(struct pass *pass, const colt5_tensor *x, const colt5_tensor *y)

@@ -6,8 +6,6 @@
 #include <colt5/ops/norm.h>
 #include <colt5/ops/rotary.h>
 
-#include "runtime/launch.h"
-
 struct side side_of(const struct routed *routed, const colt5_tensor *x)
 {
     const size_t B = x->dims[0];
@@ -89,9 +87,10 @@ static colt5_status project(struct pass *pass, const struct heavy_attention *hea
 {
     const struct stack_mark mark = workspace_mark(pass->ctx);
     const size_t rows = product->tokens.dims[0];
+    const size_t limit = chunk_rows(pass, product->tokens.dims[1]);
     colt5_status status = COLT5_OK;
-    for (size_t row = 0; row < rows; row += pass->chunk) {
-        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+    for (size_t row = 0; row < rows; row += limit) {
+        const size_t count = rows - row < limit ? rows - row : limit;
         const colt5_tensor tokens = slice(&product->tokens, row, count);
         const colt5_tensor out = slice(&product->out, row, count);
         colt5_tensor normed;
@@ -123,26 +122,27 @@ out:
     return status;
 }
 
-/* dtokens += the gradient of a product, a chunk of rows at a time; product->out is its dy */
+/* dtokens (or, where add is set, dtokens +=) the gradient of a product, a chunk of rows at a time;
+ * product->out is its dy */
 static colt5_status project_backward(struct pass *pass, const struct heavy_attention *heavy,
-                                     const struct product *product, const colt5_tensor *dtokens)
+                                     const struct product *product, bool add,
+                                     const colt5_tensor *dtokens)
 {
     const struct stack_mark mark = workspace_mark(pass->ctx);
-    const size_t rows = product->tokens.dims[0], D = product->tokens.dims[1];
+    const size_t rows = product->tokens.dims[0];
+    const size_t limit = chunk_rows(pass, product->tokens.dims[1]);
     colt5_status status = COLT5_OK;
-    for (size_t row = 0; row < rows; row += pass->chunk) {
-        const size_t count = rows - row < pass->chunk ? rows - row : pass->chunk;
+    for (size_t row = 0; row < rows; row += limit) {
+        const size_t count = rows - row < limit ? rows - row : limit;
         const colt5_tensor tokens = slice(&product->tokens, row, count);
         const colt5_tensor dy = slice(&product->out, row, count);
         const colt5_tensor dx = slice(dtokens, row, count);
-        colt5_tensor normed, dnormed;
+        colt5_tensor normed;
         TRY(normalise(pass, heavy, &tokens, &normed));
-        TRY(SCRATCH(pass, tokens.type, &dnormed, count, D));
-        const colt5_linear_gradients gradients = {
-            .dx = &dnormed, .dweight = pass->gradients ? &product->dweight : NULL};
-        TRY(colt5_linear_backward(pass->ctx, &normed, &product->weight, NULL, &dy, &gradients));
-        TRY(colt5_rms_norm_backward(pass->ctx, &tokens, &heavy->gamma->tensor, &dnormed, &dx, &dx,
-                                    GRADIENT(pass, heavy->gamma)));
+        TRY(linear_backward_in_place(pass, &normed, &product->weight, &dy,
+                                     pass->gradients ? &product->dweight : NULL, NULL));
+        TRY(colt5_rms_norm_backward(pass->ctx, &tokens, &heavy->gamma->tensor, &normed,
+                                    add ? &dx : NULL, &dx, GRADIENT(pass, heavy->gamma)));
         workspace_rewind(pass->ctx, mark);
     }
 out:
@@ -161,14 +161,11 @@ colt5_status side_backward(struct pass *pass, const struct heavy_attention *heav
     colt5_tensor tokens, dtokens = rows_of(dx, D);
     colt5_status status;
     TRY(side_tokens(pass, side, x, &tokens));
-    if (!all) {
-        TRY(SCRATCH(pass, x->type, &dtokens, side->B * rows, D));
-        TRY(clear_tensor(pass->ctx, &dtokens));
-    }
+    if (!all) TRY(SCRATCH(pass, x->type, &dtokens, side->B * rows, D));
     for (size_t i = 0; i < product_count(side); i++) {
         const struct product product = product_of(pass, side, i, weight, &tokens, &dout_rows);
         const colt5_tensor part = side->R == 1 ? dtokens : slice(&dtokens, i * side->M, side->M);
-        TRY(project_backward(pass, heavy, &product, &part));
+        TRY(project_backward(pass, heavy, &product, all, &part));
     }
     const colt5_tensor picked = RESHAPED(&dtokens, side->B, rows, D);
     /* Routes may share a token. */

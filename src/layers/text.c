@@ -68,16 +68,13 @@ colt5_status text_backward(struct pass *pass, const colt5_tensor *ids, const col
     const struct text_encoder *text = &pass->layer->text;
     const struct saved_text *saved = &pass->saved->text;
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor dx;
     colt5_status status;
     TRY(colt5_rms_norm_backward(ctx, &saved->last, &text->norm_gamma->tensor, d, NULL, d,
                                 GRADIENT(pass, text->norm_gamma)));
-    TRY(blocks_backward(pass, d));
-    TRY(scratch(ctx, d->type, d->rank, d->dims, &dx));
-    TRY(copy_tensor(ctx, d, &dx));
-    TRY(local_backward(pass, &text->embed_attn, &saved->x, &saved->embed_attn, d, &dx));
+    TRY(blocks_backward(pass, d, d));
+    TRY(local_backward(pass, &text->embed_attn, &saved->x, &saved->embed_attn, d, d, d));
     if (pass->gradients)
-        TRY(colt5_embedding_backward(ctx, ids, &dx, GRADIENT(pass, text->token_emb)));
+        TRY(colt5_embedding_backward(ctx, ids, d, GRADIENT(pass, text->token_emb)));
 out:
     workspace_rewind(ctx, mark);
     return status;
