@@ -19,6 +19,8 @@ colt5_status colt5_gather(colt5_context *ctx, const colt5_tensor *x, const colt5
     REQUIRE_APART(ctx, "gather", x, y);
 
     count_work(ctx, 0, 2 * B * K * D * colt5_type_size(x->type));
-    return launch(ctx, KERNEL_GATHER, DEFINES(STORAGE(x->type)), GRID(D, K, B),
+    const size_t width = vector_width(ctx, x->type, D, x, y);
+    return launch(ctx, KERNEL_GATHER, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
+                  GRID(D / width, K, B),
                   ARGS(TENSOR(x), TENSOR(index), TENSOR(y), SIZE(N), SIZE(K), SIZE(D)));
 }
