@@ -10,7 +10,7 @@ __kernel void gelu_forward(INOUT(x), INOUT(y), ulong vectors)
 {
     const size_t i = get_global_id(0) * WIDTH;
     if (get_global_id(0) >= vectors) return;
-    store_wide(y, i, gelu(load_wide(x, i)));
+    put_wide(y, i, gelu(get_wide(x, i)));
 }
 
 // y = gelu(x): dx = dy · gelu'(x), and 0 · NaN is 0.
@@ -18,13 +18,13 @@ __kernel void gelu_backward(INOUT(x), INOUT(dy), INOUT(dx), ulong vectors)
 {
     const size_t i = get_global_id(0) * WIDTH;
     if (get_global_id(0) >= vectors) return;
-    const wide g = load_wide(dy, i), slope = gelu_slope(load_wide(x, i));
-    store_wide(dx, i, g == 0.0f ? (wide)0.0f : g * slope);
+    const wide g = get_wide(dy, i), slope = gelu_slope(get_wide(x, i));
+    put_wide(dx, i, g == 0.0f ? (wide)0.0f : g * slope);
 }
 
 __kernel void add(INOUT(a), INOUT(b), INOUT(y), ulong vectors)
 {
     const size_t i = get_global_id(0) * WIDTH;
     if (get_global_id(0) >= vectors) return;
-    store_wide(y, i, load_wide(a, i) + load_wide(b, i));
+    put_wide(y, i, get_wide(a, i) + get_wide(b, i));
 }

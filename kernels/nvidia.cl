@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Instructions of NVIDIA's GPUs from compute capability 8.0 on, by the names of what they do. The
-// library builds this only for devices that have them (src/gemm/mma.c, src/ops/attention_mma.c).
+// library builds this only for devices that have them (src/gemm/mma.c, src/ops/attention_mma.c, warps.c).
 //
 // A warp is 32 neighbouring work-items, its lanes. A 16-bit matrix of 16 rows and 16 k is four 8×8
 // matrices, spread over the warp: lane l holds of each the k 2(l % 4) and its right neighbour of row
 // l / 4, in the two halves of a uint. Sums, 16 rows and 8 columns, are spread likewise: [0] and [1]
 // are neighbours in row l / 4, [2] and [3] in row l / 4 + 8.
+
+// Files that have a plain way beside these (warps.cl) are built with WARPS 0 where they are not there.
+#if !defined(WARPS) || WARPS
 
 // Registers live only in a body that is inlined.
 #define inlined inline __attribute__((always_inline))
@@ -108,3 +111,5 @@ inlined float from_lane(float x, uint bits)
 
 // All lanes of the warp have come here, and see what the others wrote to local memory before.
 inlined void warp_barrier(void) { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
+
+#endif

@@ -40,7 +40,7 @@ __kernel void scatter_chain(IN_I32(index), OUT_I32(head), OUT_I32(next), ulong N
         for (int link = (first); link > 0; count++) {                                               \
             const size_t from = link - 1;                                                           \
             const float score = present(scores) ? at(scores, from) : 1.0f;                          \
-            sum += score * load_wide(y, from * D + (d));                                            \
+            sum += score * get_wide(y, from * D + (d));                                            \
             link = present(next) ? at(next, from) : 0;                                              \
         }                                                                                           \
         if (mean && count > 1) sum /= (float)count;                                                 \
@@ -58,7 +58,7 @@ __kernel void scatter_slots(IN(y), IN_I32(index), IN_F32(scores), IN_I32(head), 
     if (present(next) && at(head, row) != (int)slot + 1) return; // an earlier slot sums them all
 
     CHAIN_SUM(sum, (int)slot + 1, d);
-    store_wide(x, row * D + d, add ? load_wide(x, row * D + d) + sum : sum);
+    put_wide(x, row * D + d, add ? get_wide(x, row * D + d) + sum : sum);
 }
 
 // Every row, ROW_GRID(D / WIDTH, rows): x = base + (the sum over its slots, or row without any).
@@ -70,6 +70,6 @@ __kernel void scatter_rows(IN(y), IN_F32(scores), IN_I32(head), IN_I32(next), IN
     const int first = present(head) ? at(head, n) : 0;
 
     CHAIN_SUM(sum, first, d);
-    if (first == 0 && present(row)) sum = load_wide(row, d);
-    store_wide(x, n * D + d, present(base) ? load_wide(base, n * D + d) + sum : sum);
+    if (first == 0 && present(row)) sum = get_wide(row, d);
+    put_wide(x, n * D + d, present(base) ? get_wide(base, n * D + d) + sum : sum);
 }

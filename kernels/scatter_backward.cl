@@ -32,11 +32,11 @@ __kernel void scatter_backward(IN(dx), IN_I32(index), IN_F32(scores), IN_I32(cou
 
     wide sum = 0.0f;
     for (size_t d = lane * WIDTH; there && d < D; d += LANES * WIDTH) {
-        const wide g = routed ? load_wide(dx, from + d) : (wide)0.0f;
-        if (present(y)) sum += g == 0.0f ? (wide)0.0f : g * load_wide(y, slot * D + d);
-        if (present(dy)) store_wide(dy, slot * D + d, score * g);
+        const wide g = routed ? get_wide(dx, from + d) : (wide)0.0f;
+        if (present(y)) sum += g == 0.0f ? (wide)0.0f : g * get_wide(y, slot * D + d);
+        if (present(dy)) put_wide(dy, slot * D + d, score * g);
     }
-    const float dot = share * lanes_sum(sum_wide(sum), scratch);
+    const float dot = share * row_sum(sum_wide(sum), scratch);
     if (present(dscores) && there && lane == 0) at(dscores, slot) = dot;
 }
 

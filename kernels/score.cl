@@ -20,6 +20,9 @@
     #define COSINE 0
 #endif
 
+#ifndef AT_ONCE
+    #define AT_ONCE 4 // rows a work-item of score_backward reads before it uses them; 1 on CPUs
+#endif
 #define COLUMNS 16 // neighbouring d of a work-group of score_reduce: a line of the cache
 
 #define SUMS    (TOKENS + COSINE) // a row's: its products, and its square
@@ -173,26 +176,40 @@ __kernel void score_backward(IN(x), IN(token0), ulong step0, IN_F32(a0), ulong a
     wide tokens[TOKENS], sum[TOKENS];
     float q_sum[TOKENS];
     for (int t = 0; t < TOKENS; t++) {
-        tokens[t] = load_wide_storage(token[t], d);
+        tokens[t] = get_wide_storage(token[t], d);
         sum[t] = 0;
         q_sum[t] = 0;
     }
-    for (size_t n = part * span; n < min((part + 1) * span, (size_t)N); n++) {
-        const size_t row = (b * N + n) * D + d;
-        const float back = COSINE ? at(e, b * N + n) : 0;
-        wide change = 0;
-        bool any = false;
-        for (int t = 0; t < TOKENS; t++) any = any || a[t][n] != 0;
-        const wide v = any ? load_wide(x, row) : 0;
-        for (int t = 0; t < TOKENS; t++) {
-            const float slope = a[t][n];
-            if (slope == 0) continue;
-            change += slope * tokens[t];
-            sum[t] += slope * v;
-            if (COSINE) q_sum[t] += at(q, (t * B + b) * N + n);
+    const size_t end = min((part + 1) * span, (size_t)N);
+    for (size_t first = part * span; first < end; first += AT_ONCE) {
+        raw x_row[AT_ONCE], dx_row[AT_ONCE];
+        float slopes[AT_ONCE][TOKENS];
+        for (int r = 0; r < AT_ONCE; r++) {
+            const size_t n = AT_ONCE == 1 ? first : min(first + r, end - 1);
+            const size_t row = (b * N + n) * D + d;
+            bool any = AT_ONCE > 1;
+            for (int t = 0; t < TOKENS; t++) slopes[r][t] = a[t][n];
+            for (int t = 0; t < TOKENS; t++) any = any || slopes[r][t] != 0;
+            x_row[r] = any ? get_raw(x, row) : (raw)0;
+            dx_row[r] = accumulate && present(dx) ? get_raw(dx, row) : (raw)0;
         }
-        if (back != 0) change -= back * v;
-        if (present(dx)) store_wide(dx, row, accumulate ? load_wide(dx, row) + change : change);
+#pragma unroll // registers have no index
+        for (int r = 0; r < AT_ONCE; r++) {
+            if (AT_ONCE > 1 && first + r >= end) continue;
+            const size_t n = first + r, row = (b * N + n) * D + d;
+            const float back = COSINE ? at(e, b * N + n) : 0;
+            const wide v = widened(x_row[r]);
+            wide change = 0;
+            for (int t = 0; t < TOKENS; t++) {
+                const float slope = slopes[r][t];
+                if (slope == 0) continue;
+                change += slope * tokens[t];
+                sum[t] += slope * v;
+                if (COSINE) q_sum[t] += at(q, (t * B + b) * N + n);
+            }
+            if (back != 0) change -= back * v;
+            if (present(dx)) put_wide(dx, row, widened(dx_row[r]) + change);
+        }
     }
     if (!present(sums)) return;
     for (int t = 0; t < TOKENS; t++)
@@ -201,16 +218,22 @@ __kernel void score_backward(IN(x), IN(token0), ulong step0, IN_F32(a0), ulong a
 
 // dtoken[d] += Σ of `rows` rows of sums [rows][D], those of sample b from row b·rows on: COLUMNS
 // neighbouring d a work-group, whose lines of work-items take the rows in turn and are then joined.
-// GROUPS(ceil(D / COLUMNS), 1, samples). dtoken is storage, step further for the next sample.
-__kernel void score_reduce(IN_F32(sums), INOUT(dtoken), ulong step, ulong rows, ulong D,
-                           __local float *scratch)
+// GROUPS(ceil(D / COLUMNS), tokens, samples). dtoken is storage, step further for the next sample; sums
+// of the next token are `all` further.
+__kernel void score_reduce(IN_F32(sums), ulong all, INOUT(dtoken0), ulong step0, INOUT(dtoken1),
+                           ulong step1, INOUT(dtoken2), ulong step2, INOUT(dtoken3), ulong step3,
+                           ulong rows, ulong D, __local float *scratch)
 {
     const size_t item = get_local_id(0), line = item / COLUMNS, b = get_group_id(2);
-    const size_t d = get_group_id(0) * COLUMNS + item % COLUMNS;
+    const size_t d = get_group_id(0) * COLUMNS + item % COLUMNS, t = get_group_id(1);
+    __global storage *dtoken[] = {
+        dtoken0_buffer + dtoken0_offset + b * step0, dtoken1_buffer + dtoken1_offset + b * step1,
+        dtoken2_buffer + dtoken2_offset + b * step2, dtoken3_buffer + dtoken3_offset + b * step3};
+    const bool wanted[] = {present(dtoken0), present(dtoken1), present(dtoken2), present(dtoken3)};
     float even = 0, odd = 0;
     for (size_t i = line, lines = get_local_size(0) / COLUMNS; d < D && i < rows; i += 2 * lines) {
-        even += at(sums, (b * rows + i) * D + d);
-        if (i + lines < rows) odd += at(sums, (b * rows + i + lines) * D + d);
+        even += at(sums, t * all + (b * rows + i) * D + d);
+        if (i + lines < rows) odd += at(sums, t * all + (b * rows + i + lines) * D + d);
     }
     scratch[item] = even + odd;
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -218,6 +241,6 @@ __kernel void score_reduce(IN_F32(sums), INOUT(dtoken), ulong step, ulong rows, 
         if (item < step_down) scratch[item] += scratch[item + step_down];
         barrier(CLK_LOCAL_MEM_FENCE);
     }
-    if (item < COLUMNS && d < D)
-        store(dtoken, b * step + d, load(dtoken, b * step + d) + scratch[item]);
+    if (item < COLUMNS && d < D && wanted[t])
+        store_storage(dtoken[t], d, load_storage(dtoken[t], d) + scratch[item]);
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <colt5/ops/activation.h>
 
+#include "ops/warps.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
+
+#define ELEMENT_DEFINES(x, width)                                                                  \
+    DEFINES(STORAGE((x)->type), DEFINE("WIDTH", width), DEFINE("WARPS", warps(ctx, (x)->type)))
 
 colt5_status colt5_gelu_forward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *y)
 {
@@ -13,8 +17,8 @@ colt5_status colt5_gelu_forward(colt5_context *ctx, const colt5_tensor *x, const
     const size_t count = colt5_tensor_count(x);
     const size_t width = vector_width(ctx, x->type, count, x, y);
     count_work(ctx, 0, 2 * count * colt5_type_size(x->type));
-    return launch(ctx, KERNEL_GELU_FORWARD, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
-                  GRID(count / width, 1, 1), ARGS(TENSOR(x), TENSOR(y), SIZE(count / width)));
+    return launch(ctx, KERNEL_GELU_FORWARD, ELEMENT_DEFINES(x, width), GRID(count / width, 1, 1),
+                  ARGS(TENSOR(x), TENSOR(y), SIZE(count / width)));
 }
 
 colt5_status colt5_gelu_backward(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *dy,
@@ -29,8 +33,7 @@ colt5_status colt5_gelu_backward(colt5_context *ctx, const colt5_tensor *x, cons
     const size_t count = colt5_tensor_count(x);
     const size_t width = vector_width(ctx, x->type, count, x, dy, dx);
     count_work(ctx, 0, 3 * count * colt5_type_size(x->type));
-    return launch(ctx, KERNEL_GELU_BACKWARD, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
-                  GRID(count / width, 1, 1),
+    return launch(ctx, KERNEL_GELU_BACKWARD, ELEMENT_DEFINES(x, width), GRID(count / width, 1, 1),
                   ARGS(TENSOR(x), TENSOR(dy), TENSOR(dx), SIZE(count / width)));
 }
 
@@ -46,7 +49,6 @@ colt5_status colt5_add(colt5_context *ctx, const colt5_tensor *a, const colt5_te
     const size_t count = colt5_tensor_count(a);
     const size_t width = vector_width(ctx, a->type, count, a, b, y);
     count_work(ctx, 0, 3 * count * colt5_type_size(a->type));
-    return launch(ctx, KERNEL_ADD, DEFINES(STORAGE(a->type), DEFINE("WIDTH", width)),
-                  GRID(count / width, 1, 1),
+    return launch(ctx, KERNEL_ADD, ELEMENT_DEFINES(a, width), GRID(count / width, 1, 1),
                   ARGS(TENSOR(a), TENSOR(b), TENSOR(y), SIZE(count / width)));
 }

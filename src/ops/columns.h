@@ -13,4 +13,13 @@ size_t rows_a_part(const colt5_context *ctx, size_t rows);
 colt5_status add_columns(colt5_context *ctx, const colt5_tensor *partials,
                          const colt5_tensor *sums);
 
+/* The same of two, each of which may be NULL: partials [2][parts][D], or [1].. where one is. */
+colt5_status add_column_pair(colt5_context *ctx, const colt5_tensor *partials,
+                             const colt5_tensor *sums, const colt5_tensor *other);
+
+/* sums[d] += the sum of column d of x [..][D] over rows (those where mask u8 is not 0; or NULL).
+ * Takes scratch: within a workspace_call. */
+colt5_status sum_rows(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *mask,
+                      const colt5_tensor *sums);
+
 #endif

@@ -81,7 +81,8 @@ static colt5_status run_forward(colt5_context *ctx, void *argument)
     colt5_status status;
     if (!call->losses) TRY(scratch(ctx, COLT5_F32, 1, &rows, &own));
 
-    TRY(plan_rows(ctx, KERNEL_CROSS_ENTROPY_FORWARD, logits->type, V, width_of(ctx), 8, &plan));
+    TRY(plan_rows(ctx, KERNEL_CROSS_ENTROPY_FORWARD, logits->type, V, width_of(ctx),
+                  (struct row_limits){.steps = 8}, &plan));
     TRY(launch(ctx, KERNEL_CROSS_ENTROPY_FORWARD, plan.defines, row_groups(&plan, rows),
                ARGS(TENSOR(logits), TENSOR(call->targets), TENSOR(losses), TENSOR(call->lse),
                     SIZE(rows), SIZE(V), LOCAL(plan.group * sizeof(float)))));
@@ -127,7 +128,8 @@ colt5_status colt5_cross_entropy_backward(colt5_context *ctx, const colt5_tensor
     count_work(ctx, 0, 2 * colt5_tensor_count(logits) * colt5_type_size(logits->type));
     /* The forward's defines, so that one program holds both. */
     struct row_plan plan;
-    CHECK(plan_rows(ctx, KERNEL_CROSS_ENTROPY_FORWARD, logits->type, V, width_of(ctx), 8, &plan));
+    CHECK(plan_rows(ctx, KERNEL_CROSS_ENTROPY_FORWARD, logits->type, V, width_of(ctx),
+                    (struct row_limits){.steps = 8}, &plan));
     return launch(ctx, KERNEL_CROSS_ENTROPY_BACKWARD, plan.defines,
                   ROW_GRID((V + plan.width - 1) / plan.width, rows),
                   ARGS(TENSOR(logits), TENSOR(targets), TENSOR(counted), TENSOR(lse),

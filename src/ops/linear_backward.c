@@ -18,25 +18,14 @@ struct backward {
     size_t rows, O, I; /* rows of dy */
 };
 
-/* dbias += Σ dy over its rows: parts of them first, then the parts. */
+/* dbias += Σ dy over its rows. */
 static colt5_status add_dbias(colt5_context *ctx, const struct backward *call)
 {
-    const colt5_tensor *dy = call->dy;
-    const size_t rows = call->rows, O = call->O, each = rows_a_part(ctx, rows);
-    const size_t parts = (rows + each - 1) / each, width = vector_width(ctx, dy->type, O, dy);
-    const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor partials;
-    colt5_status status = scratch(ctx, COLT5_F32, 2, (size_t[]){parts, O}, &partials);
-    count_work(ctx, 0, rows * O * colt5_type_size(dy->type));
-    if (status == COLT5_OK)
-        status =
-            launch(ctx, KERNEL_COLUMN_PARTIALS, DEFINES(STORAGE(dy->type), DEFINE("WIDTH", width)),
-                   ROW_GRID(O / width, parts),
-                   ARGS(TENSOR(dy), TENSOR(NULL), TENSOR(&partials), SIZE(rows), SIZE(O),
-                        SIZE(parts), SIZE(each)));
-    if (status == COLT5_OK) status = add_columns(ctx, &partials, call->gradients->dbias);
-    workspace_rewind(ctx, mark);
-    return status;
+    const size_t rows = call->rows, O = call->O;
+    const colt5_tensor dy = colt5_tensor_wrap(call->dy->buffer, call->dy->offset, call->dy->type, 2,
+                                              (size_t[]){rows, O});
+    count_work(ctx, 0, rows * O * colt5_type_size(dy.type));
+    return sum_rows(ctx, &dy, NULL, call->gradients->dbias);
 }
 
 /* dy as the operands of its products are stored. */

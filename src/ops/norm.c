@@ -6,9 +6,10 @@
 #include "runtime/check.h"
 #include "runtime/workspace.h"
 
-/* Vectors a work-item keeps in registers at most: of x alone, or of x, dy and the sums. */
-#define FORWARD_STEPS  8
-#define BACKWARD_STEPS 4
+/* What a work-item keeps in registers: of x and the parameters, or of x, dy, base and the sums. Of
+ * so few values several rows' loads are under way. */
+static const struct row_limits forward_limits = {.steps = 8, .values = 16};
+static const struct row_limits backward_limits = {.steps = 4, .values = 16};
 
 /* A number for each row of x, of any rank. */
 static colt5_status check_per_row(colt5_context *ctx, const char *op, const char *name,
@@ -61,9 +62,9 @@ colt5_status colt5_rms_norm_forward(colt5_context *ctx, const colt5_tensor *x,
     const size_t rows = row_count(x), D = row_width(x);
     struct row_plan plan;
     CHECK(plan_rows(ctx, KERNEL_RMS_NORM_FORWARD, x->type, D,
-                    vector_width(ctx, x->type, D, x, gamma, y), FORWARD_STEPS, &plan));
+                    vector_width(ctx, x->type, D, x, gamma, y), forward_limits, &plan));
     count_rows(ctx, x, y);
-    return launch(ctx, KERNEL_RMS_NORM_FORWARD, plan.defines, row_groups(&plan, rows),
+    return launch(ctx, KERNEL_RMS_NORM_FORWARD, plan.defines, row_groups_in_turn(ctx, &plan, rows),
                   ARGS(TENSOR(x), TENSOR(gamma), TENSOR(y), TENSOR(scale), SIZE(rows), SIZE(D),
                        LOCAL(plan.group * sizeof(float))));
 }
@@ -82,9 +83,10 @@ colt5_status colt5_layer_norm_forward(colt5_context *ctx, const colt5_tensor *x,
     const size_t rows = row_count(x), D = row_width(x);
     struct row_plan plan;
     CHECK(plan_rows(ctx, KERNEL_LAYER_NORM_FORWARD, x->type, D,
-                    vector_width(ctx, x->type, D, x, weight, bias, y), FORWARD_STEPS, &plan));
+                    vector_width(ctx, x->type, D, x, weight, bias, y), forward_limits, &plan));
     count_rows(ctx, x, y);
-    return launch(ctx, KERNEL_LAYER_NORM_FORWARD, plan.defines, row_groups(&plan, rows),
+    return launch(ctx, KERNEL_LAYER_NORM_FORWARD, plan.defines,
+                  row_groups_in_turn(ctx, &plan, rows),
                   ARGS(TENSOR(x), TENSOR(weight), TENSOR(bias), TENSOR(y), TENSOR(mean),
                        TENSOR(scale), SIZE(rows), SIZE(D), LOCAL(plan.group * sizeof(float))));
 }
@@ -130,7 +132,7 @@ static colt5_status launch_backward(colt5_context *ctx, const struct norm_backwa
     const size_t rows = row_count(x), D = row_width(x);
     const size_t width = vector_width(ctx, x->type, D, x, weight, dy, call->base, dx);
     struct row_plan plan;
-    CHECK(plan_rows(ctx, call->kernel, x->type, D, width, BACKWARD_STEPS, &plan));
+    CHECK(plan_rows(ctx, call->kernel, x->type, D, width, backward_limits, &plan));
     /* Sums in memory are one work-group's, and one row's at a time. */
     const size_t group = plan.steps ? plan.group : plan.lanes;
     const struct grid grid = GROUPS((rows + rows_each - 1) / rows_each, 1, 1, group);
@@ -150,16 +152,17 @@ static colt5_status run_backward(colt5_context *ctx, void *argument)
     const struct norm_backward *call = argument;
     const size_t rows = row_count(call->x), D = row_width(call->x);
     const size_t rows_each = rows_a_part(ctx, rows);
-    const size_t dims[] = {(rows + rows_each - 1) / rows_each, D};
+    const size_t parts = (rows + rows_each - 1) / rows_each;
+    const size_t wanted = (call->dweight != NULL) + (call->dbias != NULL);
     const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor dweight, dbias;
-    colt5_status status = COLT5_OK;
-    if (call->dweight) TRY(scratch(ctx, COLT5_F32, 2, dims, &dweight));
-    if (call->dbias) TRY(scratch(ctx, COLT5_F32, 2, dims, &dbias));
+    colt5_tensor partials;
+    colt5_status status;
+    TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){wanted, parts, D}, &partials));
+    colt5_tensor dweight = partials, dbias = partials;
+    if (call->dweight) dbias.offset += parts * D;
     TRY(launch_backward(ctx, call, rows_each, call->dweight ? &dweight : NULL,
                         call->dbias ? &dbias : NULL));
-    if (call->dweight) TRY(add_columns(ctx, &dweight, call->dweight));
-    if (call->dbias) TRY(add_columns(ctx, &dbias, call->dbias));
+    TRY(add_column_pair(ctx, &partials, call->dweight, call->dbias));
 out:
     workspace_rewind(ctx, mark);
     return status;

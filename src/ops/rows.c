@@ -4,11 +4,14 @@
 #include <colt5/device.h>
 #include <colt5/tensor.h>
 
-#define FAIR_STEPS  4  /* enough in flight for a work-item to hide the memory */
-#define LEAST_LANES 8  /* what lanes_sum takes */
-#define FAIR_LANES  32 /* a warp reads whole lines */
-#define FAIR_GROUP  256
-#define ROWS_ON_CPU 32 /* of a group: enough for its overhead, few enough to share out */
+#include "ops/warps.h"
+
+#define FAIR_STEPS    4  /* enough in flight for a work-item to hide the memory */
+#define LEAST_LANES   8  /* what lanes_sum takes */
+#define FAIR_LANES    32 /* a warp reads whole lines */
+#define FAIR_GROUP    256
+#define GROUPS_A_UNIT 8  /* groups of a compute unit that goes on from row to row */
+#define ROWS_ON_CPU   32 /* of a group: enough for its overhead, few enough to share out */
 
 #define MOST_ITEMS 1024 /* of a work-group that holds a row */
 #define MOST_VALUES                                                                                \
@@ -34,37 +37,41 @@ static size_t power_of_two_from(size_t least)
     return power;
 }
 
-static void set_lanes(struct row_plan *plan, colt5_type type, size_t vectors, size_t most_steps,
-                      size_t lanes)
+static void set_lanes(colt5_context *ctx, struct row_plan *plan, colt5_type type, size_t vectors,
+                      const struct row_limits *limits, size_t lanes)
 {
     const size_t steps = (vectors + lanes - 1) / lanes;
     plan->lanes = lanes;
-    plan->steps = lanes > 1 && steps <= most_steps ? steps : 0;
+    plan->steps = lanes > 1 && steps <= limits->steps ? steps : 0;
     const struct define defines[] = {STORAGE(type),
                                      DEFINE("WIDTH", plan->width),
                                      DEFINE("LANES", lanes),
                                      DEFINE("STEPS", plan->steps),
+                                     DEFINE("WHOLE", plan->steps * lanes == vectors),
+                                     DEFINE("WARPS", warps(ctx, type)),
+                                     limits->more[0],
+                                     limits->more[1],
                                      {NULL, 0}};
-    for (int i = 0; i < 5; i++) plan->defines[i] = defines[i];
+    for (int i = 0; i < 9; i++) plan->defines[i] = defines[i];
 }
 
-static size_t wanted_lanes(size_t vectors)
+static size_t wanted_lanes(size_t vectors, size_t fair_steps)
 {
-    size_t lanes = power_of_two_from((vectors + FAIR_STEPS - 1) / FAIR_STEPS);
     const size_t all = power_of_two_from(vectors);
+    size_t lanes = power_of_two_from((vectors + fair_steps - 1) / fair_steps);
     if (lanes < FAIR_LANES) lanes = all < FAIR_LANES ? all : FAIR_LANES;
     if (lanes < LEAST_LANES) lanes = LEAST_LANES;
     return lanes < FAIR_GROUP ? lanes : FAIR_GROUP;
 }
 
 colt5_status plan_rows(colt5_context *ctx, enum kernel id, colt5_type type, size_t D, size_t width,
-                       size_t most_steps, struct row_plan *plan)
+                       struct row_limits limits, struct row_plan *plan)
 {
-    const size_t vectors = D / width;
-    size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(vectors);
+    const size_t vectors = D / width, fair = limits.values / width;
+    size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(vectors, fair ? fair : FAIR_STEPS);
     plan->width = width;
     for (;;) {
-        set_lanes(plan, type, vectors, most_steps, lanes);
+        set_lanes(ctx, plan, type, vectors, &limits, lanes);
         const size_t wanted = lanes > 1 ? FAIR_GROUP : ROWS_ON_CPU;
         const colt5_status status = group_size(ctx, id, plan->defines, wanted, &plan->group);
         if (status != COLT5_OK || plan->group >= lanes) return status;
@@ -76,6 +83,15 @@ struct grid row_groups(const struct row_plan *plan, size_t rows)
 {
     const size_t rows_a_group = plan->group / plan->lanes;
     return GROUPS((rows + rows_a_group - 1) / rows_a_group, 1, 1, plan->group);
+}
+
+struct grid row_groups_in_turn(const colt5_context *ctx, const struct row_plan *plan, size_t rows)
+{
+    const size_t units = colt5_context_device_info(ctx)->compute_units;
+    const size_t most = GROUPS_A_UNIT * (units ? units : 1);
+    struct grid grid = row_groups(plan, rows);
+    if (!device_is_cpu(ctx) && grid.items[0] > most) grid.items[0] = most;
+    return grid;
 }
 
 /* Few sizes, since each is a build: small ones for short rows, else as many items as there may be.

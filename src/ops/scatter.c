@@ -2,8 +2,12 @@
 #include <colt5/ops/scatter.h>
 
 #include "ops/rows.h"
+#include "ops/warps.h"
 #include "runtime/check.h"
 #include "runtime/workspace.h"
+
+#define SCATTER_DEFINES(x, width)                                                                  \
+    DEFINES(STORAGE((x)->type), DEFINE("WIDTH", width), DEFINE("WARPS", warps(ctx, (x)->type)))
 
 /* What the calls have in common; see kernels/scatter.cl. */
 struct scatter {
@@ -70,7 +74,7 @@ static colt5_status launch_scatter(colt5_context *ctx, const struct scatter *cal
     const size_t N = x->dims[1], D = x->dims[2], K = y->dims[1];
     const size_t rows = x->dims[0] * N, slots = x->dims[0] * K;
     const size_t width = vector_width(ctx, x->type, D, y, row, base, x);
-    const struct define *defines = DEFINES(STORAGE(x->type), DEFINE("WIDTH", width));
+    const struct define *defines = SCATTER_DEFINES(x, width);
 
     if (call->every_row)
         CHECK(launch(ctx, KERNEL_SCATTER_CLEAR, defines, GRID(rows, 1, 1),
@@ -189,8 +193,7 @@ colt5_status colt5_broadcast_row(colt5_context *ctx, const colt5_tensor *row,
 
     const size_t width = vector_width(ctx, x->type, D, row, base, x);
     count_work(ctx, 0, (base ? 2 : 1) * colt5_tensor_count(x) * colt5_type_size(x->type));
-    return launch(ctx, KERNEL_SCATTER_ROWS, DEFINES(STORAGE(x->type), DEFINE("WIDTH", width)),
-                  ROW_GRID(D / width, rows),
+    return launch(ctx, KERNEL_SCATTER_ROWS, SCATTER_DEFINES(x, width), ROW_GRID(D / width, rows),
                   ARGS(TENSOR(NULL), TENSOR(NULL), TENSOR(NULL), TENSOR(NULL), TENSOR(row),
                        TENSOR(base), TENSOR(x), SIZE(D), SIZE(rows), INT(0)));
 }

@@ -54,7 +54,8 @@ static colt5_status launch_dots(colt5_context *ctx, const struct scatter_backwar
     const colt5_tensor *dx = call->dx, *y = call->dscores ? call->y : NULL, *dy = call->dy;
     const size_t D = row_width(dx), width = vector_width(ctx, dx->type, D, dx, y, dy);
     struct row_plan plan;
-    CHECK(plan_rows(ctx, KERNEL_SCATTER_BACKWARD, dx->type, D, width, 0, &plan));
+    CHECK(
+        plan_rows(ctx, KERNEL_SCATTER_BACKWARD, dx->type, D, width, (struct row_limits){0}, &plan));
     if (counts)
         CHECK(launch(ctx, KERNEL_SLOT_COUNTS, plan.defines, GRID(slots, 1, 1),
                      ARGS(TENSOR(call->index), TENSOR(counts), SIZE(K), SIZE(slots))));
@@ -141,21 +142,7 @@ struct row_gradient {
 static colt5_status run_row_gradient(colt5_context *ctx, void *argument)
 {
     const struct row_gradient *call = argument;
-    const size_t rows = row_count(call->dx), D = row_width(call->dx);
-    const size_t rows_each = rows_a_part(ctx, rows), parts = (rows + rows_each - 1) / rows_each;
-    const size_t width = vector_width(ctx, call->dx->type, D, call->dx);
-    const struct stack_mark mark = workspace_mark(ctx);
-    colt5_tensor partials;
-    colt5_status status;
-    TRY(scratch(ctx, COLT5_F32, 2, (size_t[]){parts, D}, &partials));
-    TRY(launch(ctx, KERNEL_COLUMN_PARTIALS,
-               DEFINES(STORAGE(call->dx->type), DEFINE("WIDTH", width)), ROW_GRID(D / width, parts),
-               ARGS(TENSOR(call->dx), TENSOR(call->rows), TENSOR(&partials), SIZE(rows), SIZE(D),
-                    SIZE(parts), SIZE(rows_each))));
-    status = add_columns(ctx, &partials, call->drow);
-out:
-    workspace_rewind(ctx, mark);
-    return status;
+    return sum_rows(ctx, call->dx, call->rows, call->drow);
 }
 
 colt5_status colt5_broadcast_row_backward(colt5_context *ctx, const colt5_tensor *dx,
@@ -192,7 +179,8 @@ colt5_status colt5_unrouted_rows(colt5_context *ctx, const colt5_tensor *index,
     }
     /* The defines of the dots, so that one program holds all of them. */
     const struct define *defines =
-        DEFINES(STORAGE(COLT5_F32), DEFINE("WIDTH", 1), DEFINE("LANES", 1), DEFINE("STEPS", 0));
+        DEFINES(STORAGE(COLT5_F32), DEFINE("WIDTH", 1), DEFINE("LANES", 1), DEFINE("STEPS", 0),
+                DEFINE("WHOLE", 0), DEFINE("WARPS", 0));
     CHECK(launch(ctx, KERNEL_VALID_ROWS, defines, GRID(B * N, 1, 1),
                  ARGS(TENSOR(mask), TENSOR(rows), SIZE(B * N))));
     return launch(ctx, KERNEL_UNMARK_SLOTS, defines, GRID(B * K, 1, 1),

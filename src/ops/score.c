@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <colt5/ops/score.h>
 
+#include "ops/rows.h"
+#include "ops/warps.h"
 #include "runtime/check.h"
-#include "runtime/launch.h"
 #include "runtime/workspace.h"
 
 #define TOKENS  4    /* routing tokens in one pass over x */
@@ -85,7 +86,8 @@ static void survey(const colt5_context *ctx, struct score *call)
 
 #define SCORE_DEFINES(call, type, tokens)                                                          \
     DEFINES(STORAGE(type), DEFINE("TOKENS", tokens), DEFINE("COSINE", is_cosine(call)),            \
-            DEFINE("WIDTH", (call)->width))
+            DEFINE("WIDTH", (call)->width), DEFINE("WARPS", warps(ctx, type)),                     \
+            DEFINE("AT_ONCE", device_is_cpu(ctx) ? 1 : 4))
 #define S_ARGS(pass, t) TENSOR((t) < (pass)->count ? &(pass)->s[t] : NULL), SIZE((pass)->s_step[t])
 #define TOKEN_ARGS(pass, t)                                                                        \
     TENSOR((t) < (pass)->count ? &(pass)->token[t] : NULL), SIZE((pass)->step[t]), S_ARGS(pass, t)
@@ -158,6 +160,37 @@ static colt5_status make_factors(colt5_context *ctx, const struct score *call, f
 
 /* ---- forward ---- */
 
+#define MOST_VECTORS 1024 /* of a row that fits the registers, by the limits below */
+
+/* By score_rows: a plan without steps where it is not for this row, or this device. */
+static colt5_status plan_pass(colt5_context *ctx, const struct score *call, const struct pass *pass,
+                              struct row_plan *plan)
+{
+    const colt5_tensor *x = call->x;
+    const size_t D = x->dims[2];
+    const struct row_limits limits = {
+        .steps = 4,
+        .values = 16,
+        .more = {DEFINE("TOKENS", pass->count), DEFINE("COSINE", is_cosine(call))}};
+    plan->steps = 0;
+    if (device_is_cpu(ctx) || D / call->width > MOST_VECTORS) return COLT5_OK;
+    return plan_rows(ctx, KERNEL_SCORE_ROWS, x->type, D, call->width, limits, plan);
+}
+
+static colt5_status score_rows(colt5_context *ctx, const struct score *call,
+                               const struct pass *pass, const colt5_tensor *factors,
+                               const colt5_tensor *inverses, const struct row_plan *plan)
+{
+    const colt5_tensor *x = call->x;
+    const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2];
+    struct grid grid = row_groups_in_turn(ctx, plan, B * N);
+    grid.items[0] = (grid.items[0] + B - 1) / B;
+    grid.items[2] = B;
+    return launch(ctx, KERNEL_SCORE_ROWS, plan->defines, grid,
+                  ARGS(TENSOR(x), EVERY_TOKEN_ARGS(pass), TENSOR(factors), SIZE(call->all),
+                       TENSOR(inverses), SIZE(N), SIZE(D), LOCAL(plan->group * sizeof(float))));
+}
+
 /* Work-items that share a row: as many as read something, at most 32. */
 static size_t choose_lanes(const colt5_context *ctx, size_t D, size_t width, size_t group)
 {
@@ -167,26 +200,37 @@ static size_t choose_lanes(const colt5_context *ctx, size_t D, size_t width, siz
     return lanes;
 }
 
-/* The scores of a pass; with inverses (or NULL) [B][N], 1/‖x‖ too. */
-static colt5_status score_pass(colt5_context *ctx, const struct score *call,
-                               const struct pass *pass, const colt5_tensor *factor,
+/* By score_forward: on a CPU, and of long rows. */
+static colt5_status score_long(colt5_context *ctx, const struct score *call,
+                               const struct pass *pass, const colt5_tensor *factors,
                                const colt5_tensor *inverses)
 {
     const colt5_tensor *x = call->x;
     const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2];
-    const size_t sums = pass->count + (factor ? 1 : 0);
+    const size_t sums = pass->count + (factors ? 1 : 0);
     const bool cpu = device_is_cpu(ctx);
     const struct define *defines = SCORE_DEFINES(call, x->type, pass->count);
-    const colt5_tensor factors = factor ? factors_of(pass, factor) : *x;
     size_t group;
     CHECK(group_size(ctx, KERNEL_SCORE_FORWARD, defines, cpu ? 1 : 256, &group));
     const size_t lanes = choose_lanes(ctx, D, call->width, group), rows = group / lanes * ROWS;
     const size_t span = cpu ? 64 : rows;
 
     return launch(ctx, KERNEL_SCORE_FORWARD, defines, GROUPS((N + span - 1) / span, 1, B, group),
-                  ARGS(TENSOR(x), EVERY_TOKEN_ARGS(pass), TENSOR(factor ? &factors : NULL),
-                       SIZE(call->all), TENSOR(inverses), SIZE(N), SIZE(D), SIZE(lanes), SIZE(span),
+                  ARGS(TENSOR(x), EVERY_TOKEN_ARGS(pass), TENSOR(factors), SIZE(call->all),
+                       TENSOR(inverses), SIZE(N), SIZE(D), SIZE(lanes), SIZE(span),
                        LOCAL(ROWS * sums * (group + group / lanes) * sizeof(float))));
+}
+
+/* The scores of a pass; with inverses (or NULL) [B][N], 1/‖x‖, too. */
+static colt5_status score_pass(colt5_context *ctx, const struct score *call,
+                               const struct pass *pass, const colt5_tensor *factor,
+                               const colt5_tensor *inverses)
+{
+    const colt5_tensor factors = factor ? factors_of(pass, factor) : *call->x;
+    struct row_plan plan;
+    CHECK(plan_pass(ctx, call, pass, &plan));
+    if (plan.steps) return score_rows(ctx, call, pass, factor ? &factors : NULL, inverses, &plan);
+    return score_long(ctx, call, pass, factor ? &factors : NULL, inverses);
 }
 
 static colt5_status forward_pass(colt5_context *ctx, const struct score *call,
@@ -226,30 +270,54 @@ colt5_status colt5_score_forward(colt5_context *ctx, const colt5_tensor *x, size
 
 /* ---- backward ---- */
 
-/* dtoken += the sums [B][parts][D] of one token. */
-static colt5_status reduce(colt5_context *ctx, const struct score *call, const struct pass *pass,
-                           size_t t, const colt5_tensor *sums, size_t parts)
+/* The first token from t on whose gradient is wanted; the number of tokens where there is none. */
+static size_t next_wanted(const struct pass *pass, size_t t)
 {
-    if (!pass->of[t]) return COLT5_OK;
+    while (t < pass->count && !pass->of[t]) t++;
+    return t;
+}
+
+/* Whether one launch can add up the sums of both. */
+static bool go_together(const struct pass *pass, size_t t, size_t u)
+{
+    return pass->of[u] && pass->of[t]->type == pass->of[u]->type &&
+           per_sample(pass->whole[t]) == per_sample(pass->whole[u]);
+}
+
+#define DTOKEN_ARGS(t) TENSOR((t) < count ? &dtokens[t] : NULL), SIZE((t) < count ? steps[t] : 0)
+
+/* dtoken += the sums [B][parts][D] of `count` tokens from the t-th on, which go together. */
+static colt5_status reduce(colt5_context *ctx, const struct score *call, const struct pass *pass,
+                           size_t t, size_t count, const colt5_tensor *sums, size_t parts)
+{
     const size_t B = call->x->dims[0], D = call->x->dims[2];
-    const size_t samples = per_sample(pass->whole[t]) ? B : 1;
-    colt5_tensor dtoken = *pass->of[t];
-    dtoken.offset += pass->route[t] * D;
-    const struct define *defines = SCORE_DEFINES(call, dtoken.type, pass->count);
+    const size_t samples = per_sample(pass->whole[t]) ? B : 1, *steps = pass->step + t;
+    colt5_tensor dtokens[TOKENS], some = *sums;
+    some.offset += t * B * parts * D;
+    for (size_t i = 0; i < count; i++) {
+        dtokens[i] = *pass->of[t + i];
+        dtokens[i].offset += pass->route[t + i] * D;
+    }
+    const struct define *defines = SCORE_DEFINES(call, dtokens[0].type, pass->count);
     size_t group;
     CHECK(
         group_size(ctx, KERNEL_SCORE_REDUCE, defines, device_is_cpu(ctx) ? COLUMNS : 256, &group));
     return launch(ctx, KERNEL_SCORE_REDUCE, defines,
-                  GROUPS((D + COLUMNS - 1) / COLUMNS, 1, samples, group),
-                  ARGS(TENSOR(sums), TENSOR(&dtoken), SIZE(pass->step[t]),
-                       SIZE(B / samples * parts), SIZE(D), LOCAL(group * sizeof(float))));
+                  GROUPS((D + COLUMNS - 1) / COLUMNS, count, samples, group),
+                  ARGS(TENSOR(&some), SIZE(B * parts * D), DTOKEN_ARGS(0), DTOKEN_ARGS(1),
+                       DTOKEN_ARGS(2), DTOKEN_ARGS(3), SIZE(B / samples * parts), SIZE(D),
+                       LOCAL(group * sizeof(float))));
 }
 
-static bool wants_token(const struct pass *pass)
+static colt5_status reduce_all(colt5_context *ctx, const struct score *call,
+                               const struct pass *pass, const colt5_tensor *sums, size_t parts)
 {
-    bool any = false;
-    for (size_t t = 0; t < pass->count; t++) any = any || pass->of[t];
-    return any;
+    size_t count;
+    for (size_t t = next_wanted(pass, 0); t < pass->count; t = next_wanted(pass, t + count)) {
+        for (count = 1; t + count < pass->count && go_together(pass, t, t + count);) count++;
+        CHECK(reduce(ctx, call, pass, t, count, sums, parts));
+    }
+    return COLT5_OK;
 }
 
 /* dx and the sums of a pass, whose s are now a; q and e are NULL without cosine. */
@@ -261,7 +329,7 @@ static colt5_status spread_pass(colt5_context *ctx, const struct score *call,
     const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2];
     const size_t least = (N + PARTS - 1) / PARTS, span = least > SPAN ? least : SPAN;
     const size_t parts = (N + span - 1) / span;
-    const bool sums_wanted = wants_token(pass);
+    const bool sums_wanted = next_wanted(pass, 0) < pass->count;
     colt5_tensor sums;
     CHECK(scratch(ctx, COLT5_F32, 4, (const size_t[]){sums_wanted ? pass->count : 0, B, parts, D},
                   &sums));
@@ -270,11 +338,7 @@ static colt5_status spread_pass(colt5_context *ctx, const struct score *call,
                  ARGS(TENSOR(x), EVERY_TOKEN_ARGS(pass), TENSOR(q), TENSOR(e), TENSOR(call->dx),
                       INT(call->accumulate || pass->first > 0), TENSOR(sums_wanted ? &sums : NULL),
                       SIZE(N), SIZE(D), SIZE(span))));
-    for (size_t t = 0; t < pass->count; t++) {
-        CHECK(reduce(ctx, call, pass, t, &sums, parts));
-        sums.offset += B * parts * D;
-    }
-    return COLT5_OK;
+    return reduce_all(ctx, call, pass, &sums, parts);
 }
 
 /* Replaces the gradients of a pass by the coefficients of score_cosine. */

@@ -56,6 +56,7 @@
     X(scatter) \
     X(scatter_backward) \
     X(score) \
+    X(score_rows) \
     X(select) \
     X(select_registers) \
     X(selection) \
@@ -67,6 +68,8 @@
     X(tf32_pairs) \
     X(tiled_gemm) \
     X(topk) \
+    X(warps) \
+    X(warps_trial) \
     X(wgmma_gemm) \
     X(wgmma_slabs)
 
@@ -143,6 +146,7 @@
     X(SCORE_FACTOR, score, score_factor) \
     X(SCORE_FORWARD, score, score_forward) \
     X(SCORE_REDUCE, score, score_reduce) \
+    X(SCORE_ROWS, score_rows, score_rows) \
     X(SELECT_COUNT, select, select_count) \
     X(SELECT_HISTOGRAM, select, select_histogram) \
     X(SELECT_REGISTERS, select_registers, select_registers) \
@@ -180,6 +184,7 @@
     X(TOPK_WRITE, topk, topk_write) \
     X(UNMARK_SLOTS, scatter_backward, unmark_slots) \
     X(VALID_ROWS, scatter_backward, valid_rows) \
+    X(WARPS_TRIAL, warps_trial, warps_trial) \
     X(WGMMA_GEMM, wgmma_gemm, wgmma_gemm)
 
 /* What files begin with besides common: X(file, that one), a line for each. */
@@ -200,6 +205,8 @@
     X(attention_vectors_queries, attention_lanes) \
     X(attention_warps, attention_careful) \
     X(attention_warps, nvidia) \
+    X(activation, warps) \
+    X(columns, warps) \
     X(coor_descent, eights) \
     X(coor_descent_backward, eights) \
     X(gemm_epilogue, gemm_tiles) \
@@ -208,6 +215,11 @@
     X(mma_gemm, mma_slabs) \
     X(mma_gemm, mma_epilogue) \
     X(mma_slabs, nvidia) \
+    X(norm, warps) \
+    X(scatter, warps) \
+    X(scatter_backward, warps) \
+    X(score, warps) \
+    X(score_rows, warps) \
     X(select, selection) \
     X(select_registers, selection) \
     X(sinkhorn, gumbel) \
@@ -216,6 +228,8 @@
     X(split, nvidia) \
     X(sinkhorn_pass, gumbel) \
     X(tiled_gemm, gemm_tiles) \
+    X(warps, nvidia) \
+    X(warps_trial, warps) \
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
     X(wgmma_gemm, mma_epilogue) \
