@@ -1,30 +1,59 @@
 // SPDX-License-Identifier: MIT
-// What coordinate descent begins with: rows of floats, eight at a time, and their sums.
+// What coordinate descent begins with: rows of floats, eight at a time, and their sums. WARPS as in
+// row_warps.cl.
 
 // From element i of a mask on, as a pointer; 0 where the mask is absent.
 #define mask_at(mask, i) (present(mask) ? &at(mask, i) : 0)
 
-// Two sums at once over the work-group, in a fixed order, with three barriers in all: for loops that
-// wait on each sum. The group's size is a power of two, scratch holds 33 more than it.
-inline float2 group_sum_pair(float2 value, __local float2 *scratch)
+inline float joined(float a, float b, bool largest)
+{
+    return largest ? fmax(a, b) : a + b;
+}
+
+// Over the work-group, in a fixed order, for loops that wait on each: x the sum or the largest, y
+// the sum of whole numbers. The group's size is a power of two, scratch holds 33 more than it. Calls
+// have turns, even and odd, so that one may begin while the last is still read.
+#if WARPS
+inline float2 group_pair(float2 value, bool largest, int turn, __local float2 *scratch)
+{
+    const uint item = get_local_id(0), lane = item % 32, warps = get_local_size(0) / 32;
+    __local float2 *of_warps = scratch + turn % 2 * 32;
+    for (uint bits = 16; bits > 0; bits /= 2)
+        value.x = joined(value.x, lane_across(value.x, bits), largest);
+    value.y = warp_count((uint)value.y);
+    if (lane == 0) of_warps[item / 32] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    value = of_warps[lane % warps];
+    for (uint bits = warps / 2; bits > 0; bits /= 2)
+        value.x = joined(value.x, lane_across(value.x, bits), largest);
+    value.y = warp_count(lane < warps ? (uint)value.y : 0);
+    return value;
+}
+#else
+inline float2 group_pair(float2 value, bool largest, int turn, __local float2 *scratch)
 {
     const size_t i = get_local_id(0), items = get_local_size(0);
     const size_t width = min(items, (size_t)32);
-    __local float2 *partial = scratch + items, *sum = partial + 32;
+    __local float2 *partial = scratch + items, *all = partial + 32;
     scratch[i] = value;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (i < width) {
-        for (size_t j = i + width; j < items; j += width) value += scratch[j];
+        for (size_t j = i + width; j < items; j += width) {
+            const float2 other = scratch[j];
+            value = (float2)(joined(value.x, other.x, largest), value.y + other.y);
+        }
         partial[i] = value;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     if (i == 0) {
-        for (size_t j = 1; j < width; j++) value += partial[j];
-        *sum = value;
+        for (size_t j = 1; j < width; j++)
+            value = (float2)(joined(value.x, partial[j].x, largest), value.y + partial[j].y);
+        *all = value;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    return *sum;
+    return *all;
 }
+#endif
 
 // Eight floats at a time, the last time fewer: the first count of x (any count from 1 on), those
 // beyond it -infinity, and so are masked ones; mask may be 0.

@@ -4,7 +4,7 @@
 // s [rows][N] f32, R rows share a mask of `samples` [N], taken in turn; index, gates and routed
 // [rows][K]. Digits of `bits` bits. Short rows: select_row, one work-group a row. Long rows: a
 // work-group each `chunk` elements, select_histogram once a digit, select_count, select_write. Local
-// memory: `bins`, which later holds two bits an element; `sums`, one uint2 a work-item. Reads s once a
+// memory: `bins`, which later holds two bits an element; `sums`, two uints a work-item. Reads s once a
 // digit and twice more.
 
 #define KEY_BITS 33
@@ -31,16 +31,15 @@ inline uint digits_of(uint bits)
 inline void fill_bins(const scope *row, threshold t, __local uint *bins)
 {
     const size_t item = get_local_id(0), items = get_local_size(0);
-    const uint count = 1u << row->bits, copy = item % row->copies;
-    const uint shift = (digits_of(row->bits) - 1 - t.known) * row->bits;
-    for (size_t i = item; i < count * row->copies; i += items) bins[i] = 0;
-    barrier(CLK_LOCAL_MEM_FENCE);
+    const uint count = 1u << row->bits, shift = (digits_of(row->bits) - 1 - t.known) * row->bits;
+    __local uint *mine = bins + item % row->copies * copy_stride(row->bits);
+    clear_bins(row->bits, row->copies, bins);
     for (size_t n = row->first + item; n < row->end; n += items) {
         const ulong upper = order_of(row, n) >> shift;
-        if (upper >> row->bits == t.digits)
-            count_up(&bins[(upper & (count - 1)) * row->copies + copy]);
+        if (upper >> row->bits == t.digits) count_up(&mine[upper & (count - 1)]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
+    join_copies(row->bits, row->copies, bins);
 }
 
 // Two bits an element in `words`: the word of those above the threshold, then that of its equals.
@@ -68,14 +67,14 @@ inline void mark(const scope *row, threshold t, __local uint *words)
 
 // GROUPS(rows, 1, 1), chunk = N.
 __kernel void select_row(ROW_ARGUMENTS, PICKS_ARGUMENTS, __local uint *bins,
-                         __local uint2 *sums)
+                         __local uint *sums)
 {
     const size_t r = get_group_id(0);
     const scope row = ROW_SCOPE(r, 0);
     threshold t = {0, 0, (uint)K};
     while (t.known < digits_of(bits)) {
         fill_bins(&row, t, bins);
-        t = narrow(t, bits, copies, bins, sums);
+        t = narrow(t, bits, bins, sums);
     }
     mark(&row, t, bins);
     write_marked((picks)PICKS(r, row.mask), 0, N, t.need, (uint2)(0, 0), bins, sums);
@@ -83,65 +82,64 @@ __kernel void select_row(ROW_ARGUMENTS, PICKS_ARGUMENTS, __local uint *bins,
 
 // The threshold after `known` digits, from the histograms [digits][1 << bits] of a row.
 inline threshold recall(uint known, uint K, uint bits, __global const int *histogram,
-                        __local uint *bins, __local uint2 *sums)
+                        __local uint *bins, __local uint *sums)
 {
     threshold t = {0, 0, K};
     while (t.known < known) {
         for (size_t i = get_local_id(0); i < 1u << bits; i += get_local_size(0))
             bins[i] = (uint)histogram[((size_t)t.known << bits) + i];
         barrier(CLK_LOCAL_MEM_FENCE);
-        t = narrow(t, bits, 1, bins, sums);
+        t = narrow(t, bits, bins, sums);
     }
     return t;
 }
 
 // GROUPS(rows · parts, 1, 1) from here on. Adds this chunk to the histogram of digit `known`.
 __kernel void select_histogram(ROW_ARGUMENTS, OUT_I32(histogram), ulong K, ulong parts, uint known,
-                               __local uint *bins, __local uint2 *sums)
+                               __local uint *bins, __local uint *sums)
 {
     const size_t r = get_group_id(0) / parts, part = get_group_id(0) % parts;
     const scope row = ROW_SCOPE(r, part);
     __global int *of_row = &at(histogram, (r * digits_of(bits)) << bits);
     const threshold t = recall(known, K, bits, of_row, bins, sums);
     fill_bins(&row, t, bins);
-    for (size_t i = get_local_id(0); i < 1u << bits; i += get_local_size(0)) {
-        int sum = 0;
-        for (uint copy = 0; copy < copies; copy++) sum += (int)bins[i * copies + copy];
-        if (sum) atomic_add(&of_row[((size_t)known << bits) + i], sum);
-    }
+    for (size_t i = get_local_id(0); i < 1u << bits; i += get_local_size(0))
+        if (bins[i]) atomic_add(&of_row[((size_t)known << bits) + i], (int)bins[i]);
 }
 
 // counts [rows][parts][2]: elements of a chunk above the threshold, and equal to it.
 __kernel void select_count(ROW_ARGUMENTS, IN_I32(histogram), OUT_I32(counts), ulong K, ulong parts,
-                           __local uint *bins, __local uint2 *sums)
+                           __local uint *bins, __local uint *sums)
 {
     const size_t r = get_group_id(0) / parts, part = get_group_id(0) % parts;
     const scope row = ROW_SCOPE(r, part);
     const uint known = digits_of(bits);
     const threshold t = recall(known, K, bits, &at(histogram, (r * known) << bits), bins, sums);
-    uint2 mine = 0, all;
+    uint mine = 0, all;
     for (size_t n = row.first + get_local_id(0); n < row.end; n += get_local_size(0)) {
         const ulong key = order_of(&row, n);
-        mine += (uint2)(key > t.digits, key == t.digits);
+        mine += two_counts(key > t.digits, key == t.digits);
     }
     scan(mine, sums, &all);
     if (get_local_id(0) == 0) {
-        at(counts, 2 * (r * parts + part)) = (int)all.x;
-        at(counts, 2 * (r * parts + part) + 1) = (int)all.y;
+        at(counts, 2 * (r * parts + part)) = (int)(all >> 16);
+        at(counts, 2 * (r * parts + part) + 1) = (int)(all & 0xFFFFu);
     }
 }
 
 __kernel void select_write(ROW_ARGUMENTS, IN_I32(histogram), IN_I32(counts), PICKS_ARGUMENTS,
-                           ulong parts, __local uint *bins, __local uint2 *sums)
+                           ulong parts, __local uint *bins, __local uint *sums)
 {
     const size_t r = get_group_id(0) / parts, part = get_group_id(0) % parts;
     const scope row = ROW_SCOPE(r, part);
     const uint known = digits_of(bits);
     const threshold t = recall(known, K, bits, &at(histogram, (r * known) << bits), bins, sums);
-    uint2 mine = 0, before;
+    uint2 mine = 0;
     for (size_t i = get_local_id(0); i < part; i += get_local_size(0))
         mine += (uint2)(at(counts, 2 * (r * parts + i)), at(counts, 2 * (r * parts + i) + 1));
-    scan(mine, sums, &before);
+    uint above, equal;
+    scan(mine.x, sums, &above);
+    scan(mine.y, sums, &equal);
     mark(&row, t, bins);
-    write_marked((picks)PICKS(r, row.mask), row.first, row.end - row.first, t.need, before, bins, sums);
+    write_marked((picks)PICKS(r, row.mask), row.first, row.end - row.first, t.need, (uint2)(above, equal), bins, sums);
 }

@@ -12,7 +12,7 @@ static const struct shape {
     {2, 2, 257, 100, false}, {1, 2, 3001, 64, false},   {1, 1, 20000, 19999, false},
     {2, 1, 70001, 1, false}, {1, 1, 1, 1, true},        {3, 2, 31, 8, true},
     {2, 2, 511, 200, true},  {2, 1, 4099, 4099, true},  {1, 2, 17001, 100, true},
-    {2, 2, 32769, 77, true}, {1, 1, 50000, 9999, true},
+    {2, 2, 32769, 77, true}, {1, 1, 50000, 9999, true}, {1, 1, 32768, 1024, true},
 };
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 

@@ -6,7 +6,7 @@
 #include <colt5/device.h>
 #include <colt5/ops/route.h>
 
-#include "ops/rows.h"
+#include "ops/registers.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
@@ -16,7 +16,7 @@
 #define MOST_STEPS    256 /* iterations that a backward keeps in local memory */
 #define MOST_REPEATED 131072 /* tokens of a row that every work-group of a backward sums */
 #define SPREAD        2048   /* tokens of each, on GPUs */
-#define CHUNK         4096   /* tokens of a work-group where rows are cut, on GPUs */
+#define CHUNK         2048   /* tokens of a work-group where rows are cut, on GPUs: 8 an item */
 #define MOST_CHUNKS   256    /* of a row: each work-group sums the partials of all */
 
 /* What both directions are called with. */
@@ -52,7 +52,7 @@ static struct chunks cut(colt5_context *ctx, const struct solver_call *call)
         const size_t wanted = 4 * colt5_context_device_info(ctx)->compute_units;
         const size_t fair = divide_up(call->N * call->rows, wanted);
         if (width < fair) width = fair;
-        if (width < CHUNK / 4) width = CHUNK / 4;
+        if (width < CHUNK / 2) width = CHUNK / 2;
     }
     width = divide_up(width, 8) * 8;
     return (struct chunks){width, divide_up(call->N, width)};
@@ -79,6 +79,83 @@ static colt5_status forward_rows(colt5_context *ctx, const struct solver_call *c
                        FLOAT(call->k), INT(call->T), FLOAT(call->eps), FLOAT(call->eps_init),
                        FLOAT(call->eps_decay), LOCAL((plan->group + 33) * 2 * sizeof(float))));
 }
+
+/* What an iteration sums up, as SPEC has it. */
+static double sum_of_terms(const struct row_trial *row, double a, double e, double *ceiling)
+{
+    double sum = 0;
+    *ceiling = 0;
+    for (size_t n = 0; n < row->N; n++) {
+        const double x = row->values[n] + a;
+        sum += fmin(1, exp(x / e));
+        *ceiling += x > 0;
+    }
+    return sum;
+}
+
+static bool near(double got, double want)
+{
+    return fabs(got - want) < 1e-3;
+}
+
+/* Whether the row's result holds the scores, and state what the backward needs. */
+static bool is_right(const struct solver_call *call, const struct row_trial *row,
+                     const float *state)
+{
+    const float *scores = row->result;
+    double e = call->eps_init, a = e * log(call->k / (double)row->valid), ceiling = 0, sum = 1;
+    bool good = true;
+    for (int t = 0; t < call->T; t++, state += COLT5_COOR_DESCENT_STATE) {
+        if (t > 0) {
+            e = fmax(e * call->eps_decay, call->eps);
+            sum = sum_of_terms(row, a, e, &ceiling);
+            a += e * log(call->k / sum);
+        }
+        good = good && near((double)state[0] + state[1], a) && near(state[2], ceiling / sum) &&
+               near(state[3], e);
+    }
+    e = fmax(e * call->eps_decay, call->eps);
+    for (size_t n = 0; n < row->N; n++)
+        good = good && near(scores[n], fmin(1, exp((row->values[n] + a) / e)));
+    return good;
+}
+
+#define TRIAL_STEPS 5
+
+static colt5_status try_registers(colt5_context *ctx, const struct register_plan *plan, size_t N,
+                                  bool *works)
+{
+    float steps[TRIAL_STEPS * COLT5_COOR_DESCENT_STATE];
+    struct row_trial trial;
+    colt5_tensor scores, state;
+    const struct solver_call call = {.s = &trial.s,
+                                     .mask = &trial.mask,
+                                     .scores = &scores,
+                                     .state = &state,
+                                     .rows = 1,
+                                     .N = N,
+                                     .R = 1,
+                                     .samples = 1,
+                                     .T = TRIAL_STEPS,
+                                     .k = (float)N / 5,
+                                     .eps = 0.5F,
+                                     .eps_init = 4,
+                                     .eps_decay = 0.6F};
+    colt5_status status;
+    TRY(row_trial_make(ctx, N, &trial));
+    TRY(scratch(ctx, COLT5_F32, 3, (size_t[]){1, 1, N}, &scores));
+    TRY(scratch(ctx, COLT5_F32, 1, (size_t[]){sizeof(steps) / sizeof(*steps)}, &state));
+    TRY(forward_rows(ctx, &call, plan));
+    TRY(colt5_tensor_read(ctx, &scores, trial.result));
+    TRY(colt5_tensor_read(ctx, &state, steps));
+    *works = is_right(&call, &trial, steps);
+out:
+    row_trial_release(ctx, &trial);
+    return status;
+}
+
+static const struct register_kernel in_registers = {REGISTERS_OF_SOLVER, "coor_descent",
+                                                    try_registers};
 
 static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call *call,
                                    const struct chunks *chunks, const colt5_tensor *scores,
@@ -123,9 +200,9 @@ static colt5_status find_row_group(colt5_context *ctx, const struct solver_call 
         call->geometry == SOLVER_ROWS || (call->geometry == SOLVER_BEST && !device_is_cpu(ctx));
     plan->group = 0;
     if (!wanted) return COLT5_OK;
-    const colt5_status status = plan_registers(ctx, KERNEL_COOR_DESCENT_ROW, call->N, plan);
+    const colt5_status status = plan_registers(ctx, &in_registers, call->N, plan);
     if (status != COLT5_OK || plan->group) return status;
-    return plan_registers(ctx, KERNEL_COOR_DESCENT_ROW, divide_up(call->N, MOST_BEYOND), plan);
+    return plan_registers(ctx, &in_registers, divide_up(call->N, MOST_BEYOND), plan);
 }
 
 /* The scores of all tokens, then of those wanted. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/rows.h"
 
-#include <colt5/device.h>
 #include <colt5/tensor.h>
 
 #include "ops/warps.h"
@@ -12,11 +11,6 @@
 #define FAIR_GROUP    256
 #define GROUPS_A_UNIT 8  /* groups of a compute unit that goes on from row to row */
 #define ROWS_ON_CPU   32 /* of a group: enough for its overhead, few enough to share out */
-
-#define MOST_ITEMS 1024 /* of a work-group that holds a row */
-#define MOST_VALUES                                                                                \
-    32               /* of the row in a work-item's registers: half of them where there are 1024 */
-#define FEW_VALUES 8 /* the same for shorter rows */
 
 size_t row_width(const colt5_tensor *x)
 {
@@ -92,25 +86,4 @@ struct grid row_groups_in_turn(const colt5_context *ctx, const struct row_plan *
     struct grid grid = row_groups(plan, rows);
     if (!device_is_cpu(ctx) && grid.items[0] > most) grid.items[0] = most;
     return grid;
-}
-
-/* Few sizes, since each is a build: small ones for short rows, else as many items as there may be.
- */
-colt5_status plan_registers(colt5_context *ctx, enum kernel id, size_t N,
-                            struct register_plan *plan)
-{
-    const size_t device = colt5_context_device_info(ctx)->largest_group;
-    size_t largest = 1, reached;
-    while (largest * 2 <= device && largest < MOST_ITEMS) largest *= 2;
-    const size_t group = N <= 512 && largest > 64 ? 64 : N <= 2048 && largest > 256 ? 256 : largest;
-    const size_t values = N <= group * FEW_VALUES ? FEW_VALUES : MOST_VALUES;
-    *plan = (struct register_plan){
-        group, values, {DEFINE("GROUP", group), DEFINE("VALUES", values), {NULL, 0}}};
-    if (N > group * values) {
-        plan->group = 0;
-        return COLT5_OK;
-    }
-    const colt5_status status = group_size(ctx, id, plan->defines, group, &reached);
-    if (status == COLT5_OK && reached < group) plan->group = 0;
-    return status;
 }

@@ -38,15 +38,4 @@ struct grid row_groups(const struct row_plan *plan, size_t rows);
 /* The same, but on a GPU no more than it runs at a time: each goes on to the next rows. */
 struct grid row_groups_in_turn(const colt5_context *ctx, const struct row_plan *plan, size_t rows);
 
-/* How a row of N floats lies in the registers of one work-group, whose size its kernel is built
- * for. */
-struct register_plan {
-    size_t group, values; /* GROUP, VALUES; group 0: it does not */
-    struct define defines[3];
-};
-
-/* A plan for a kernel on a GPU: none where the row is too long for the device or for the kernel. */
-colt5_status plan_registers(colt5_context *ctx, enum kernel id, size_t N,
-                            struct register_plan *plan);
-
 #endif

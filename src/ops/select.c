@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/select.h"
 
+#include <math.h>
+
 #include <colt5/device.h>
 
-#include "ops/rows.h"
+#include "ops/registers.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
-#define KEY_BITS 33 /* of the order, as in select.cl */
+#define KEY_BITS     33    /* of the order, as in select.cl */
+#define COPY_PADDING 8     /* bins between copies of a histogram, as in selection.cl */
+#define MOST_COUNTED 65535 /* elements of a chunk: two counts of them lie in 32 bits */
 
 struct selection {
     const colt5_tensor *s, *mask, *index, *gates, *routed;
@@ -38,15 +42,17 @@ static void plan_selection(const colt5_context *ctx, struct selection *call)
     call->bits = choose_bits(call->N);
     const bool roomy = colt5_context_device_info(ctx)->local_memory >= 48 * 1024;
     call->copies = !call->cpu && roomy ? 4 : 1;
-    const size_t alone = call->cpu ? 65536 : 32768, shared = call->cpu ? 65536 : 8192;
+    const size_t alone = call->cpu ? MOST_COUNTED : 32768;
+    const size_t shared = call->cpu ? MOST_COUNTED : 8192;
     call->chunk = call->N <= alone ? call->N : shared;
     call->parts = (call->N + call->chunk - 1) / call->chunk;
 }
 
 /* Histogram, then two bits an element, in one place. */
-static size_t local_bytes(const struct selection *call)
+static size_t local_bytes(size_t copies, size_t bits, size_t chunk)
 {
-    const size_t bins = call->copies << call->bits, words = (call->chunk + 31) / 32 * 2;
+    const size_t bins = copies * (((size_t)1 << bits) + COPY_PADDING);
+    const size_t words = (chunk + 31) / 32 * 2;
     return (bins > words ? bins : words) * sizeof(cl_uint);
 }
 
@@ -65,32 +71,65 @@ static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
         SIZE((call)->N), SIZE((call)->chunk), INT((int)(call)->bits), INT((int)(call)->copies)
 #define PICKS_ARGS(call)                                                                           \
     TENSOR((call)->index), TENSOR((call)->gates), TENSOR((call)->routed), SIZE((call)->K)
-#define LOCAL_ARGS(call, group) LOCAL(local_bytes(call)), LOCAL((group) * sizeof(cl_uint2))
+#define LOCAL_ARGS(bits, call, group)                                                              \
+    LOCAL(local_bytes((call)->copies, bits, (call)->chunk)), LOCAL((group)*2 * sizeof(cl_uint))
 
 /* A row's keys in registers: digits of 8 or 11 bits, as in select_registers.cl. */
 static colt5_status select_registers(colt5_context *ctx, const struct selection *call,
                                      const struct register_plan *plan)
 {
     const size_t bits = plan->group * plan->values > 8192 ? 11 : 8;
-    const size_t bins = call->copies << bits, words = (call->N + 31) / 32 * 2;
-    return launch(ctx, KERNEL_SELECT_REGISTERS, plan->defines,
-                  GROUPS(call->rows, 1, 1, plan->group),
-                  ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples),
-                       SIZE(call->N), INT((int)call->copies), PICKS_ARGS(call),
-                       LOCAL((bins > words ? bins : words) * sizeof(cl_uint)),
-                       LOCAL(plan->group * sizeof(cl_uint2))));
+    return launch(
+        ctx, KERNEL_SELECT_REGISTERS, plan->defines, GROUPS(call->rows, 1, 1, plan->group),
+        ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples), SIZE(call->N),
+             INT((int)call->copies), PICKS_ARGS(call), LOCAL_ARGS(bits, call, plan->group)));
 }
+
+/* Whether index holds every token of the row from the least chosen one on, in ascending order. */
+static bool are_first(const float *s, size_t N, const int32_t *index, size_t K)
+{
+    float least = INFINITY;
+    for (size_t i = 0; i < K; i++) {
+        if (index[i] < 0 || (size_t)index[i] >= N || (i > 0 && index[i] <= index[i - 1]))
+            return false;
+        least = fminf(least, s[index[i]]);
+    }
+    size_t above = 0;
+    for (size_t n = 0; n < N; n++) above += s[n] >= least;
+    return above == K;
+}
+
+static colt5_status try_registers(colt5_context *ctx, const struct register_plan *plan, size_t N,
+                                  bool *works)
+{
+    const size_t K = N / 3 + 1;
+    struct row_trial trial;
+    colt5_tensor index;
+    struct selection call = {.s = &trial.s, .mask = &trial.mask, .index = &index};
+    colt5_status status;
+    TRY(row_trial_make(ctx, N, &trial));
+    TRY(scratch(ctx, COLT5_I32, 3, (size_t[]){1, 1, K}, &index));
+    plan_selection(ctx, &call);
+    TRY(select_registers(ctx, &call, plan));
+    TRY(colt5_tensor_read(ctx, &index, trial.result));
+    *works = are_first(trial.values, N, trial.result, K);
+out:
+    row_trial_release(ctx, &trial);
+    return status;
+}
+
+static const struct register_kernel in_registers = {REGISTERS_OF_SELECT, "select", try_registers};
 
 static colt5_status select_row(colt5_context *ctx, const struct selection *call)
 {
     const struct define *defines = SELECT_DEFINES(call);
     struct register_plan plan = {.group = 0};
     size_t group;
-    if (!call->cpu) CHECK(plan_registers(ctx, KERNEL_SELECT_REGISTERS, call->N, &plan));
+    if (!call->cpu) CHECK(plan_registers(ctx, &in_registers, call->N, &plan));
     if (plan.group) return select_registers(ctx, call, &plan);
     CHECK(choose_group(ctx, KERNEL_SELECT_ROW, call, defines, &group));
     return launch(ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
-                  ARGS(ROW_ARGS(call), PICKS_ARGS(call), LOCAL_ARGS(call, group)));
+                  ARGS(ROW_ARGS(call), PICKS_ARGS(call), LOCAL_ARGS(call->bits, call, group)));
 }
 
 static colt5_status fill_histograms(colt5_context *ctx, const struct selection *call, size_t digits,
@@ -104,7 +143,7 @@ static colt5_status fill_histograms(colt5_context *ctx, const struct selection *
         CHECK(launch(ctx, KERNEL_SELECT_HISTOGRAM, defines,
                      GROUPS(call->rows * call->parts, 1, 1, group),
                      ARGS(ROW_ARGS(call), TENSOR(histogram), SIZE(call->K), SIZE(call->parts),
-                          INT((int)known), LOCAL_ARGS(call, group))));
+                          INT((int)known), LOCAL_ARGS(call->bits, call, group))));
     return COLT5_OK;
 }
 
@@ -117,11 +156,11 @@ static colt5_status write_parts(colt5_context *ctx, const struct selection *call
     CHECK(choose_group(ctx, KERNEL_SELECT_COUNT, call, defines, &group));
     CHECK(launch(ctx, KERNEL_SELECT_COUNT, defines, GROUPS(groups, 1, 1, group),
                  ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), SIZE(call->K),
-                      SIZE(call->parts), LOCAL_ARGS(call, group))));
+                      SIZE(call->parts), LOCAL_ARGS(call->bits, call, group))));
     CHECK(choose_group(ctx, KERNEL_SELECT_WRITE, call, defines, &group));
     return launch(ctx, KERNEL_SELECT_WRITE, defines, GROUPS(groups, 1, 1, group),
                   ARGS(ROW_ARGS(call), TENSOR(histogram), TENSOR(counts), PICKS_ARGS(call),
-                       SIZE(call->parts), LOCAL_ARGS(call, group)));
+                       SIZE(call->parts), LOCAL_ARGS(call->bits, call, group)));
 }
 
 static colt5_status select_long(colt5_context *ctx, void *argument)

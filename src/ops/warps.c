@@ -67,12 +67,20 @@ static colt5_status run_trial(colt5_context *ctx, void *data, bool *works)
     return COLT5_OK;
 }
 
-bool warps(colt5_context *ctx, colt5_type type)
+bool warps_there(const colt5_context *ctx)
 {
     const char *units = colt5_context_device_info(ctx)->matrix_units;
+    return !device_is_cpu(ctx) && (!strcmp(units, "mma") || !strcmp(units, "wgmma"));
+}
+
+bool warps_wanted(const colt5_context *ctx)
+{
     const char *wanted = getenv("COLT5_WARPS");
-    if (strcmp(units, "mma") && strcmp(units, "wgmma")) return false;
-    if (device_is_cpu(ctx) || (wanted && !strcmp(wanted, "off"))) return false;
-    return probe(ctx, PROBE_WARPS + (size_t)type, "rows: NVIDIA's instructions are", run_trial,
-                 &type);
+    return warps_there(ctx) && !(wanted && !strcmp(wanted, "off"));
+}
+
+bool warps(colt5_context *ctx, colt5_type type)
+{
+    return warps_wanted(ctx) && probe(ctx, PROBE_WARPS + (size_t)type,
+                                      "rows: NVIDIA's instructions are", run_trial, &type);
 }

@@ -31,6 +31,7 @@
     X(columns) \
     X(coor_descent) \
     X(coor_descent_backward) \
+    X(coor_descent_row) \
     X(copy) \
     X(cross_entropy) \
     X(cum_softmax) \
@@ -53,6 +54,7 @@
     X(random) \
     X(rotary) \
     X(route) \
+    X(row_warps) \
     X(scatter) \
     X(scatter_backward) \
     X(score) \
@@ -64,6 +66,7 @@
     X(sinkhorn_backward) \
     X(split) \
     X(sinkhorn_pass) \
+    X(solver) \
     X(sort) \
     X(tf32_pairs) \
     X(tiled_gemm) \
@@ -103,7 +106,7 @@
     X(COOR_DESCENT_END, coor_descent, coor_descent_end) \
     X(COOR_DESCENT_GRADIENT, coor_descent_backward, coor_descent_gradient) \
     X(COOR_DESCENT_RECURSION, coor_descent_backward, coor_descent_recursion) \
-    X(COOR_DESCENT_ROW, coor_descent, coor_descent_row) \
+    X(COOR_DESCENT_ROW, coor_descent_row, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
     X(CONVERT_OPERAND, tf32_pairs, convert_operand) \
@@ -208,7 +211,11 @@
     X(activation, warps) \
     X(columns, warps) \
     X(coor_descent, eights) \
+    X(coor_descent, solver) \
     X(coor_descent_backward, eights) \
+    X(coor_descent_row, eights) \
+    X(coor_descent_row, solver) \
+    X(eights, row_warps) \
     X(gemm_epilogue, gemm_tiles) \
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, nvidia) \
@@ -222,6 +229,7 @@
     X(score_rows, warps) \
     X(select, selection) \
     X(select_registers, selection) \
+    X(selection, row_warps) \
     X(sinkhorn, gumbel) \
     X(sinkhorn_backward, gumbel) \
     X(split, gemm_tiles) \

@@ -7,7 +7,13 @@
 
 enum { UNTRIED, WORKS, FAILED };
 
-static unsigned char try_out(colt5_context *ctx, const char *what, probe_test test, void *call)
+static bool tells_nothing(colt5_status status)
+{
+    return status == COLT5_CANCELLED || status == COLT5_ERROR_LOST || status == COLT5_ERROR_MEMORY;
+}
+
+static colt5_status try_out(colt5_context *ctx, const char *what, probe_test test, void *call,
+                            unsigned char *verdict)
 {
     const uint64_t launches = ctx->launches, flop = ctx->flop, bytes = ctx->bytes;
     bool works = false;
@@ -20,21 +26,32 @@ static unsigned char try_out(colt5_context *ctx, const char *what, probe_test te
     const colt5_status status = test(ctx, call, &works);
     ctx->workspace.separate = separate;
     memcpy(scratch->slabs, before.slabs, sizeof(before.slabs));
+    ctx->launches = launches;
+    ctx->flop = flop;
+    ctx->bytes = bytes;
+    if (tells_nothing(status)) return status;
     if (status != COLT5_OK) works = false;
     if (!works)
         say(ctx, "%s left out on this device: %s", what,
             status == COLT5_OK ? "wrong results" : ctx->message);
     memcpy(ctx->message, message, sizeof(message));
-    ctx->launches = launches;
-    ctx->flop = flop;
-    ctx->bytes = bytes;
-    return works ? WORKS : FAILED;
+    *verdict = works ? WORKS : FAILED;
+    return COLT5_OK;
+}
+
+colt5_status probe_unless_stopped(colt5_context *ctx, size_t number, const char *what,
+                                  probe_test test, void *call, bool *works)
+{
+    unsigned char *verdict = &ctx->probes[number];
+    colt5_status status = COLT5_OK;
+    if (*verdict == UNTRIED && !ctx->planning) status = try_out(ctx, what, test, call, verdict);
+    *works = *verdict == WORKS || (*verdict == UNTRIED && ctx->planning);
+    return status;
 }
 
 bool probe(colt5_context *ctx, size_t number, const char *what, probe_test test, void *call)
 {
-    unsigned char *verdict = &ctx->probes[number];
-    if (*verdict == UNTRIED && ctx->planning) return true;
-    if (*verdict == UNTRIED) *verdict = try_out(ctx, what, test, call);
-    return *verdict == WORKS;
+    bool works;
+    /* What stopped it will stop the plain way as well, which says so. */
+    return probe_unless_stopped(ctx, number, what, test, call, &works) == COLT5_OK && works;
 }

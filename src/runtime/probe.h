@@ -14,7 +14,8 @@ enum probe {
     PROBE_ATTENTION_BAND = PROBE_ATTENTION_MMA_BACKWARD + 12,
     PROBE_ATTENTION_BAND_BACKWARD = PROBE_ATTENTION_BAND + 2,
     PROBE_WARPS = PROBE_ATTENTION_BAND_BACKWARD + 2,
-    PROBES = PROBE_WARPS + 3
+    PROBE_REGISTERS = PROBE_WARPS + 3,
+    PROBES = PROBE_REGISTERS + 16
 };
 
 /* Sets *works where the way does what its plain twin does. */
@@ -26,5 +27,10 @@ typedef colt5_status (*probe_test)(colt5_context *ctx, void *call, bool *works);
  * While the context plans, what was not tested yet counts as working.
  */
 bool probe(colt5_context *ctx, size_t number, const char *what, probe_test test, void *call);
+
+/* As probe, into *works. An error that tells nothing of the way (cancelled, the device lost, no
+ * memory) is the call's: given back, and the way is tested again the next time. */
+colt5_status probe_unless_stopped(colt5_context *ctx, size_t number, const char *what,
+                                  probe_test test, void *call, bool *works);
 
 #endif
