@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/rows.h"
 
+#include <colt5/device.h>
 #include <colt5/tensor.h>
 
 #include "ops/warps.h"

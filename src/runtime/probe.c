@@ -22,8 +22,10 @@ static colt5_status try_out(colt5_context *ctx, const char *what, probe_test tes
     /* Its scratch was not planned: each tensor gets a buffer, and no peak is counted. */
     const bool separate = ctx->workspace.separate;
     struct stack *scratch = &ctx->workspace.scratch, before = *scratch;
+    const struct stack_mark mark = workspace_mark(ctx);
     ctx->workspace.separate = true;
     const colt5_status status = test(ctx, call, &works);
+    workspace_rewind(ctx, mark);
     ctx->workspace.separate = separate;
     memcpy(scratch->slabs, before.slabs, sizeof(before.slabs));
     ctx->launches = launches;
