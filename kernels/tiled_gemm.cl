@@ -121,10 +121,10 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
     const uint item = get_local_id(0);
     const uint2 place = tile_of_group(get_group_id(0), (M + TILE - 1) / TILE, (N + TILE - 1) / TILE);
     const uint tile_m = place.x * TILE, tile_n = place.y * TILE;
-    // Where mma_gemm makes the product nothing is left here: no k, no row. (No return: PoCL 3.1 does
-    // not bear one before a barrier.)
-    const bool idle = RANGES && pairs_hold(ranges_buffer + ranges_offset);
-    const uint k_begin = get_group_id(1) * part, k_end = idle ? 0 : min(K, k_begin + part);
+#if RANGES // where pairs make the product nothing is left here
+    if (pairs_hold(ranges_buffer + ranges_offset)) return;
+#endif
+    const uint k_begin = get_group_id(1) * part, k_end = min(K, k_begin + part);
 
 #if TRANSPOSE_A
     const uint a_row = tile_m + item % R_LANES * 4, a_line = item / R_LANES;
@@ -198,7 +198,7 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
 #pragma unroll
     for (uint i = 0; i < ITEM; i++) {
         const uint m = tile_m + row + i / 4 * SIDE * 4 + i % 4;
-        const long to = idle || m >= M ? -1
+        const long to = m >= M ? -1
                         : present(scatter)
                             ? picked(scatter_buffer + scatter_offset, m, scatter_rows, c_rows)
                             : (long)get_group_id(1) * M + m;

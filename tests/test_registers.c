@@ -24,6 +24,7 @@ static void make_context(void)
     notices = trials = 0;
     ck_assert_ok(colt5_context_create(NULL, &made));
     made->info.largest_group = 1024;
+    made->info.matrix_units[0] = '\0';
     colt5_context_set_callbacks(made, &(colt5_callbacks){.log = count_notice});
 }
 

@@ -70,7 +70,7 @@ static colt5_status run_trial(colt5_context *ctx, void *data, bool *works)
 bool warps_there(const colt5_context *ctx)
 {
     const char *units = colt5_context_device_info(ctx)->matrix_units;
-    return !device_is_cpu(ctx) && (!strcmp(units, "mma") || !strcmp(units, "wgmma"));
+    return !strcmp(units, "mma") || !strcmp(units, "wgmma");
 }
 
 bool warps_wanted(const colt5_context *ctx)
@@ -81,6 +81,7 @@ bool warps_wanted(const colt5_context *ctx)
 
 bool warps(colt5_context *ctx, colt5_type type)
 {
-    return warps_wanted(ctx) && probe(ctx, PROBE_WARPS + (size_t)type,
-                                      "rows: NVIDIA's instructions are", run_trial, &type);
+    return !device_is_cpu(ctx) && warps_wanted(ctx) &&
+           probe(ctx, PROBE_WARPS + (size_t)type, "rows: NVIDIA's instructions are", run_trial,
+                 &type);
 }
