@@ -35,12 +35,13 @@ struct ceilings {
 struct bench {
     struct session session;
     colt5_type type;
+    bool type_given;
     colt5_math math;
     size_t batch, seq; /* 0: by the device, or by the text */
     size_t repeat;     /* 0: as many as two seconds hold, 1 to 20 */
     uint64_t seed;
-    struct list set, only; /* ops to time; none: all, and the README's block */
-    bool backward, dense, no_ceilings;
+    struct list set, only; /* ops to time, or tunables; none: all, and the README's block */
+    bool backward, dense, no_ceilings, tune;
     const char *format, *text_path, *input_path, *trace_path, *compare_path;
     char *text;
     size_t text_bytes;
@@ -78,6 +79,13 @@ size_t bench_op_count(const struct bench *bench);
 int bench_check_only(const struct bench *bench);
 /* bench_layers.c: a config file, seeded, or a model folder; NULL: the README's block. */
 int bench_layer(struct bench *bench, const char *path);
+
+/* ---- --tune (bench_tune.c) ---- */
+
+/* EXIT_USAGE, after a message, where an option does not go with it. */
+int bench_check_tune(const struct bench *bench);
+/* Searches, keeps what it finds, and prints it. */
+int bench_tune(struct bench *bench);
 
 /* ---- another report (bench_compare.c) ---- */
 

@@ -99,33 +99,52 @@ static int make_tensor(struct op_call *c, const struct slot *slot, colt5_tensor 
     return status == COLT5_OK ? EXIT_FINE : complain_status(ctx, status);
 }
 
-static colt5_status run_op(colt5_context *ctx, void *what)
+colt5_status run_op(colt5_context *ctx, void *what)
 {
     const struct op_call *c = what;
     return c->op->call(ctx, c);
 }
 
+int open_op(const struct bench *bench, const struct op *op, size_t N, size_t K,
+            struct op_call *call)
+{
+    int code = EXIT_FINE;
+    *call = (struct op_call){.op = op, .bench = bench, .N = N, .K = K};
+    for (size_t i = 0; i < OP_TENSORS && op->slots[i].dims && code == EXIT_FINE; i++)
+        code = make_tensor(call, &op->slots[i], &call->t[i]);
+    return code;
+}
+
+void close_op(struct op_call *call)
+{
+    for (size_t i = 0; i < OP_TENSORS; i++)
+        colt5_tensor_free(call->bench->session.ctx, &call->t[i]);
+}
+
 int measure_op(struct bench *bench, const struct op *op, size_t N, size_t K, struct bench_row *row)
 {
     colt5_context *ctx = bench->session.ctx;
-    struct op_call call = {.op = op, .bench = bench, .N = N, .K = K};
-    int code = EXIT_FINE;
-    for (size_t i = 0; i < OP_TENSORS && op->slots[i].dims && code == EXIT_FINE; i++)
-        code = make_tensor(&call, &op->slots[i], &call.t[i]);
+    struct op_call call;
+    int code = open_op(bench, op, N, K, &call);
     if (code == EXIT_FINE) {
         colt5_status status = run_op(ctx, &call);
         if (status == COLT5_OK) status = colt5_context_finish(ctx);
         code = status == COLT5_OK ? bench_measure(bench, run_op, &call, call.outputs, row)
                                   : complain_status(ctx, status);
     }
-    for (size_t i = 0; i < OP_TENSORS; i++) colt5_tensor_free(ctx, &call.t[i]);
+    close_op(&call);
     return code;
+}
+
+size_t routed_of(const struct bench *bench)
+{
+    return bench->seq > 1024 ? 1024 : bench->seq;
 }
 
 int bench_ops(struct bench *bench)
 {
     for (const struct op *op = ops_of(bench); op->name; op++) {
-        const size_t K = bench->seq > 1024 ? 1024 : bench->seq;
+        const size_t K = routed_of(bench);
         if (!is_wanted(bench, op->name)) continue;
         struct bench_row row = bench_row_of(bench, op->name);
         show_progress(op->name, bench->steps_done++, bench->steps);

@@ -96,7 +96,16 @@ struct op {
 extern const struct op forward_ops[];  /* bench_ops_forward.c */
 extern const struct op backward_ops[]; /* bench_ops_backward.c: forward, then backward */
 
-/* Times an op with N tokens, K of them routed (bench_ops.c). */
+/* bench_ops.c: an op's tensors, and one call of it (a bench_call). What was opened is closed, also
+ * where opening it failed. */
+int open_op(const struct bench *bench, const struct op *op, size_t N, size_t K,
+            struct op_call *call);
+colt5_status run_op(colt5_context *ctx, void *call);
+void close_op(struct op_call *call);
+/* Tokens that ops of the report route. */
+size_t routed_of(const struct bench *bench);
+
+/* Times an op with N tokens, K of them routed. */
 int measure_op(struct bench *bench, const struct op *op, size_t N, size_t K, struct bench_row *row);
 
 #endif

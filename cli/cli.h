@@ -126,6 +126,8 @@ struct session {
  * on SIGINT and SIGTERM stop the library between two launches (COLT5_CANCELLED).
  */
 int open_session(struct session *session);
+/* The same for a context beside it, of which nothing else is told. */
+void obey_signals(struct session *session, colt5_context *ctx);
 /* First thing in main. */
 void handle_signals(void);
 /* What signals do in a child process: what they do by default. */

@@ -17,7 +17,7 @@ static void choose_sizes(struct bench *bench)
     if (bench->text)
         bench->seq = bench->text_bytes / bench->batch;
     else
-        bench->seq = discrete ? 32768 : bench->cpu ? 4096 : 8192;
+        bench->seq = discrete ? 32768 : bench->cpu ? (bench->tune ? 2048 : 4096) : 8192;
 }
 
 static int measure_all(struct bench *bench, const struct operands *operands)
@@ -27,6 +27,7 @@ static int measure_all(struct bench *bench, const struct operands *operands)
                    (operands->count ? 0 : bench_op_count(bench));
     choose_sizes(bench);
     colt5_context_set_math(bench->session.ctx, bench->math);
+    if (bench->tune) return bench_tune(bench);
     int code = bench->no_ceilings ? EXIT_FINE : bench_ceilings(bench);
     if (code == EXIT_FINE && !operands->count) code = bench_ops(bench);
     for (size_t i = 0; i < layers && code == EXIT_FINE; i++)
@@ -64,14 +65,16 @@ static int run_bench(struct bench *bench, const struct operands *operands)
         complain("--input says what there is: no --text, --batch or --seq beside it");
         return EXIT_USAGE;
     }
-    if (bench->only.count && operands->count) {
-        complain("--only is for ops; %s is a model", operands->items[0]);
+    if ((bench->only.count || bench->tune) && operands->count) {
+        complain("%s is for ops; %s is a model", bench->tune ? "--tune" : "--only",
+                 operands->items[0]);
         return EXIT_USAGE;
     }
-    int code = bench_check_only(bench);
+    int code = bench->tune ? bench_check_tune(bench) : bench_check_only(bench);
     if (code == EXIT_FINE) code = open_files(bench);
     if (code == EXIT_FINE) code = open_session(&bench->session);
     if (code == EXIT_FINE) code = measure_all(bench, operands);
+    if (bench->tune) return code;
     if (code == EXIT_FINE) code = write_trace(bench);
     if (code == EXIT_FINE) code = bench_report(bench);
     return code;
@@ -83,14 +86,18 @@ int bench_command(int count, char **arguments)
     const struct option options[] = {
         {"batch", OPTION_COUNT, &bench.batch, "B", "sequences [1; 2 on large GPUs]"},
         {"seq", OPTION_COUNT, &bench.seq, "N", "tokens of each [4096 to 32768 by the device]"},
-        {"only", OPTION_LIST, &bench.only, "OP", "this op alone; may be repeated"},
+        {"only", OPTION_LIST, &bench.only, "NAME",
+         "this op, or of --tune this constant, alone; may be repeated"},
+        {"tune", OPTION_FLAG, &bench.tune, NULL,
+         "search for the kernels' constants that are fastest here, and keep them"},
         {"text", OPTION_TEXT, &bench.text_path, "FILE", "a text for text models to read"},
         {"input", OPTION_TEXT, &bench.input_path, "FILE.npy",
          "values [B,N,D] or ids [B,N] for models to read"},
         {"backward", OPTION_FLAG, &bench.backward, NULL,
          "forward and backward of models, and of the ops that have one"},
         {"dtype", OPTION_TYPE, &bench.type, "TYPE",
-         "of weights and activations: f32 [f32], f16, bf16"},
+         "of weights and activations: f32 [f32], f16, bf16; of --tune [f32 and bf16]",
+         &bench.type_given},
         {"math", OPTION_MATH, &bench.math, "MODE",
          "float32 products: strict [strict], or fast (tf32)"},
         {"set", OPTION_LIST, &bench.set, "NAME=K",

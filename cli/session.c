@@ -133,6 +133,11 @@ int open_session(struct session *session)
     return EXIT_FINE;
 }
 
+void obey_signals(struct session *session, colt5_context *ctx)
+{
+    colt5_context_set_callbacks(ctx, &(colt5_callbacks){.cancel = on_cancel, .user = session});
+}
+
 void close_session(struct session *session)
 {
     end_progress();

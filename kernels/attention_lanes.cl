@@ -14,10 +14,13 @@
 #ifndef FLOATS
     #define FLOATS (ROW_COUNT * 64)
 #endif
+#ifndef ABREAST
+    #define ABREAST 8 // rows that are multiplied side by side; 2, 4 or 8
+#endif
 #ifndef WIDEST
     #define WIDEST 256 // E at most
 #endif
-#define COLUMNS 8 // of a row, summed side by side in registers; width is a multiple of it
+#define COLUMNS ABREAST // of a row, summed side by side in registers; width is a multiple of it
 #define WIDTH_OF(E) (((E) + ROWS - 1) / ROWS * ROWS) // of a row of the backward
 
 // Where the device's compiler says that fma is one instruction; mad may be two.
@@ -36,8 +39,6 @@ typedef struct {
     int count;
     bool odd; // the second kind is not finite
 } row_tile;
-
-#define ABREAST 8 // rows that are multiplied side by side
 
 // Rows that fit in a tile.
 INLINE int rows_of_a_tile(size_t width)

@@ -81,7 +81,7 @@ inline float load_storage(__global const ushort *p, size_t i) { return bf16_to_f
 inline void store_storage(__global ushort *p, size_t i, float v) { p[i] = float_to_bf16(v); }
 #endif
 
-// Neighbouring elements at once, where a file is built with -D WIDTH=1|4|8: a `wide` is that many
+// Neighbouring elements at once, where a file is built with -D WIDTH=1|4|8|16: a `wide` is that many
 // floats. Element i and the tensor's offset must be multiples of WIDTH (vector_width() of launch.h
 // chooses it so): a GPU moves 16 bytes an instruction only where it knows them to be aligned.
 #ifdef WIDTH
@@ -107,8 +107,14 @@ inline float sum_four(float4 v) { return dot(v, (float4)1.0f); }
 #if !defined(WIDTH) || WIDTH == 1
 #elif WIDTH == 4
 inline float sum_wide(wide v) { return sum_four(v); }
-#else
+#elif WIDTH == 8
 inline float sum_wide(wide v) { return sum_four(v.lo) + sum_four(v.hi); }
+#else
+inline float sum_wide(wide v)
+{
+    const float8 both = v.lo + v.hi;
+    return sum_four(both.lo) + sum_four(both.hi);
+}
 #endif
 
 #if !defined(WIDTH) || WIDTH == 1

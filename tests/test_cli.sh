@@ -268,6 +268,26 @@ check 2 'no op' "$colt5" bench --only nothing
 check 2 'has a backward' "$colt5" bench --only token_mask --backward
 check 2 'is a model' "$colt5" bench "$block" --only gather
 check 4 'nowhere.json' "$colt5" bench "$block" --compare nowhere.json
+tune() {
+    want=$1 pattern=$2 file=$3
+    shift 3
+    check "$want" "$pattern" env COLT5_TUNING="$file" "$colt5" bench --tune "$@"
+}
+tune 0 '^[|] parts_a_unit [|]' kept/tuning.json --only parts_a_unit --only plain_group --seq 64 --dtype f32
+grep -q 'plain_group = 32: [0-9.]* times as fast' "$work/err" || wrong "--tune tells no progress"
+grep -q '^kept/tuning.json$' "$work/out" || wrong "--tune does not name its file"
+kept ./tuning.json
+cp kept/tuning.json "$work/out"
+json 'all(set(v) == {"driver", "library", "values"} and len(v["values"]) < 3 for v in d.values())'
+tune 2 'no tunable' kept/tuning.json --only gather
+tune 2 'is a model' kept/tuning.json "$block"
+tune 2 'alone' kept/tuning.json --backward
+tune 4 'COLT5_TUNING is off' off
+tune 4 'is not JSON' text.txt
+tune 4 'nowhere/tuning.json' nowhere/tuning.json
+check 0 'text.txt is not JSON .* left out' env COLT5_TUNING=text.txt "$colt5" run "$block" \
+    --input "$block/x.npy" --expect "$block/y.npy"
+rm -rf kept/*
 check 4 't.json' "$colt5" bench "$block" --compare t.json
 check 4 'nowhere.npy' "$colt5" bench "$block" --input nowhere.npy
 check 4 'no input' "$colt5" bench again --input "$block/x.npy"

@@ -52,6 +52,7 @@
 #include <colt5/status.h>
 #include <colt5/tensor.h>
 #include <colt5/train.h>
+#include <colt5/tuning.h>
 #include <colt5/version.h>
 
 #endif

@@ -6,11 +6,10 @@
 #include "runtime/context.h"
 #include "runtime/launch.h"
 
-#define ITEMS         128 /* as in the kernel, like the next two */
-#define DEPTH         32
-#define LOCAL_BYTES   (3 * 2 * 128 * DEPTH * 2)
-#define SMALLEST_PART 256  /* k of a part of K */
-#define LONG_K        4096 /* from here on adding up parts costs nothing beside the product */
+#define ITEMS       128 /* as in the kernel, like the next two */
+#define DEPTH       32
+#define LOCAL_BYTES (3 * 2 * 128 * DEPTH * 2)
+#define LONG_K      4096 /* from here on adding up parts costs nothing beside the product */
 
 static const size_t edges[] = {128, 64}; /* rows and columns of a tile */
 
@@ -36,6 +35,8 @@ size_t gemm_mma_tile(const colt5_context *ctx, const struct gemm *product)
 {
     if (product->tile) return product->tile - 1;
     if (product->like) return gemm_mma_tile(ctx, product->like);
+    const int edge = tuned(ctx, TUNED_MMA_TILE);
+    if (edge) return edge == 64;
     const bool enough = groups_of(product, edges[0]) >= ctx->info.compute_units;
     return enough || product->K >= LONG_K ? 0 : 1;
 }
@@ -48,7 +49,7 @@ size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product)
     const size_t groups = groups_of(product, edges[gemm_mma_tile(ctx, product)]);
     if (groups >= ctx->info.compute_units) return 1;
     const size_t wanted = 2 * (size_t)ctx->info.compute_units / groups;
-    const size_t most = product->K / SMALLEST_PART;
+    const size_t most = product->K / (size_t)tuned(ctx, TUNED_SMALLEST_PART);
     const size_t parts = wanted < most ? wanted : most;
     return parts > 1 ? parts : 1;
 }
@@ -87,6 +88,8 @@ colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, siz
         DEFINE("TRANSPOSE_B", product->transpose_b),
         DEFINE("VECTOR", pairs || reads_chunks(product)),
         DEFINE("TILE", edge),
+        DEFINE("STAGES", tuned(ctx, TUNED_MMA_STAGES)),
+        DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         {NULL, 0},
     };
     return launch(

@@ -9,10 +9,10 @@
 
 /* Panels of A are packed this many floats at a time (8 MB, which a last-level cache holds) … */
 #define PACKED_A ((size_t)2 << 20)
-/* … those of B this many (64 MB): more columns than that are made one part after the other … */
+/* … those of B this many (64 MB): more columns than that are made one part after the other. A
+ * longer K is cut to parts of about TUNED_PACKED_DEPTH: a panel of B then stays in the second
+ * level. */
 #define PACKED_B ((size_t)16 << 20)
-/* … and a longer K is cut to parts of about this: a panel of B then stays in the second level. */
-#define DEPTH ((size_t)512)
 /* Panels of A that a work-item multiplies with one panel of B. */
 #define BLOCK ((size_t)8)
 
@@ -36,7 +36,8 @@ static size_t least(size_t a, size_t b)
 
 static size_t vector_lanes(const colt5_context *ctx)
 {
-    cl_uint width = 0;
+    cl_uint width = (cl_uint)tuned(ctx, TUNED_PACKED_LANES);
+    if (width) return width;
     clGetDeviceInfo(ctx->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(width), &width, NULL);
     return width >= 16 ? 16 : width >= 8 ? 8 : width >= 4 ? 4 : 0;
 }
@@ -45,9 +46,11 @@ static struct cut cut_product(const colt5_context *ctx, const struct gemm *produ
 {
     struct cut cut = {.lanes = vector_lanes(ctx)};
     /* AVX-512 has 32 registers: 14·2 sums, 2 of B, 1 of A. Elsewhere 16 are taken for granted. */
-    cut.rows = cut.lanes == 16 ? 14 : 6;
+    cut.rows = (size_t)tuned(ctx, TUNED_PACKED_ROWS);
+    if (!cut.rows) cut.rows = cut.lanes == 16 ? 14 : 6;
     cut.columns = 2 * cut.lanes;
-    const size_t parts = divide_up(product->K, DEPTH + DEPTH / 2);
+    const size_t depth = (size_t)tuned(ctx, TUNED_PACKED_DEPTH);
+    const size_t parts = divide_up(product->K, depth + depth / 2);
     cut.K = parts ? divide_up(product->K, parts) : 0;
     const size_t M = PACKED_A / (cut.K + 1) / cut.rows * cut.rows;
     const size_t N = PACKED_B / (product->K + 1) / cut.columns * cut.columns;

@@ -9,8 +9,11 @@ static const struct tile {
     size_t edge, item;
 } tiles[] = {{128, 8}, {64, 8}, {32, 4}};
 
-#define DEPTH         16  /* as in the kernel */
-#define SMALLEST_PART 256 /* k of a part of K */
+/* k of a slab. */
+static size_t depth_of(const colt5_context *ctx)
+{
+    return (size_t)tuned(ctx, TUNED_TILED_DEPTH);
+}
 
 static size_t items_of(struct tile tile)
 {
@@ -24,7 +27,7 @@ static size_t tiles_of(size_t n, struct tile tile)
 
 static bool fits(const colt5_context *ctx, struct tile tile)
 {
-    const size_t local = 4 * DEPTH * (tile.edge + 4) * sizeof(float);
+    const size_t local = 4 * depth_of(ctx) * (tile.edge + 4) * sizeof(float);
     return items_of(tile) <= ctx->info.largest_group && local <= ctx->info.local_memory;
 }
 
@@ -34,7 +37,7 @@ static size_t parts_of(const colt5_context *ctx, const struct gemm *product, str
 {
     const size_t groups = tiles_of(product->M, tile) * tiles_of(product->N, tile);
     const size_t wanted = 2 * (size_t)ctx->info.compute_units / groups;
-    const size_t most = product->K / SMALLEST_PART;
+    const size_t most = product->K / (size_t)tuned(ctx, TUNED_SMALLEST_PART);
     const size_t parts = wanted < most ? wanted : most;
     return parts > 1 && !device_is_cpu(ctx) ? parts : 1;
 }
@@ -46,7 +49,10 @@ static size_t choose_tile(const colt5_context *ctx, const struct gemm *product)
     if (product->like) return choose_tile(ctx, product->like);
     const size_t last = sizeof(tiles) / sizeof(tiles[0]) - 1;
     if (device_is_cpu(ctx)) return last; /* the others only take longer to build there */
-    for (size_t i = 0; i < last; i++) {
+    const size_t edge = (size_t)tuned(ctx, TUNED_TILED_TILE);
+    for (size_t i = 0; edge && i < last; i++)
+        if (tiles[i].edge == edge && fits(ctx, tiles[i])) return i;
+    for (size_t i = 0; !edge && i < last; i++) {
         const size_t groups = tiles_of(product->M, tiles[i]) * tiles_of(product->N, tiles[i]) *
                               parts_of(ctx, product, tiles[i]);
         if (fits(ctx, tiles[i]) && 2 * groups >= 3 * (size_t)ctx->info.compute_units) return i;
@@ -100,6 +106,8 @@ colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, s
         DEFINE("VECTOR", reads_vectors(product)),
         DEFINE("TILE", tile.edge),
         DEFINE("ITEM", tile.item),
+        DEFINE("DEPTH", depth_of(ctx)),
+        DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         {product->pairs ? "RANGES" : NULL, 1},
         {NULL, 0},
     };
@@ -118,7 +126,7 @@ colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, s
 static colt5_status run(colt5_context *ctx, const struct gemm *product)
 {
     const size_t parts = choose_parts(ctx, product, tiles[choose_tile(ctx, product)]);
-    return gemm_run_parts(ctx, product, parts, DEPTH, gemm_launch_tiled);
+    return gemm_run_parts(ctx, product, parts, depth_of(ctx), gemm_launch_tiled);
 }
 
 /* Only the smallest tiles, for a device that does not take the others whatever it says of itself.

@@ -33,8 +33,7 @@ size_t attention_width(const struct attention_problem *a, const colt5_tensor *co
 static colt5_status forward_vectors(colt5_context *ctx, const struct attention_problem *a,
                                     const colt5_tensor *y, const colt5_tensor *lse)
 {
-    return launch(ctx, KERNEL_ATTENTION_VECTORS,
-                  DEFINES(STORAGE(y->type), DEFINE("LOCAL", a->local)),
+    return launch(ctx, KERNEL_ATTENTION_VECTORS, ATTENTION_LANE_DEFINES(ctx, a),
                   GROUPS(attention_query_tiles(a, ATTENTION_LANE_ROWS), a->H, a->B, 1),
                   ARGS(ATTENTION_INPUTS(a), TENSOR(y), TENSOR(lse), ATTENTION_SIZES(a)));
 }
@@ -62,10 +61,11 @@ static size_t tile_bytes(struct attention_tile tile)
 }
 
 /* Wide heads take smaller tiles, for local memory and registers. */
-static struct attention_tile tile_for(size_t E)
+static struct attention_tile tile_for(const colt5_context *ctx, size_t E)
 {
+    const int ry = tuned(ctx, TUNED_ATTENTION_RY), rx = tuned(ctx, TUNED_ATTENTION_RX);
     const size_t head = (E + 31) / 32 * 32;
-    return head <= 64    ? (struct attention_tile){head, 16, 4, 4}
+    return head <= 64    ? (struct attention_tile){head, 16, ry ? ry : 4, rx ? rx : 4}
            : head <= 128 ? (struct attention_tile){head, 16, 2, 2}
                          : (struct attention_tile){head, 8, 2, 1};
 }
@@ -73,7 +73,7 @@ static struct attention_tile tile_for(size_t E)
 colt5_status attention_forward_tiles(colt5_context *ctx, const struct attention_problem *a,
                                      const colt5_tensor *y, const colt5_tensor *lse)
 {
-    struct attention_tile tile = tile_for(a->E);
+    struct attention_tile tile = tile_for(ctx, a->E);
     const size_t width = attention_width(a, &y, 1);
     CHECK(attention_fit_tile(ctx, KERNEL_ATTENTION_TILES, a, width, tile_bytes, &tile));
     return launch(

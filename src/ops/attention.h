@@ -44,6 +44,10 @@ size_t attention_width(const struct attention_problem *a, const colt5_tensor *co
         SIZE((a)->first_key), SIZE((a)->first_query), SIZE((a)->window), INT((a)->causal)
 
 #define ATTENTION_LANE_ROWS 32 /* ROWS of attention_lanes.cl */
+#define ATTENTION_LANE_DEFINES(ctx, a)                                                             \
+    DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local),                                    \
+            DEFINE("ABREAST", tuned(ctx, TUNED_LANES_ABREAST)),                                    \
+            DEFINE("ROW_COUNT", tuned(ctx, TUNED_LANES_ROWS)))
 
 /* What shapes a tile, by the names of attention_blocks.cl. */
 struct attention_tile {

@@ -88,7 +88,7 @@ static struct chunks chunks_for(const colt5_context *ctx, const struct attention
         const size_t tiles = wanted < all ? (all + wanted - 1) / wanted : 1;
         return (struct chunks){tiles, all > tiles ? (all + tiles - 1) / tiles : 1};
     }
-    size_t tiles = 8;
+    size_t tiles = (size_t)tuned(ctx, TUNED_LANES_CHUNK);
     while (tiles * LANE_ROWS < 4 * a->window) tiles *= 2;
     while (tiles > 2 && all / tiles * heads < 4 * cores) tiles /= 2;
     const size_t rows = tiles * LANE_ROWS;
@@ -104,7 +104,7 @@ static colt5_status run_vectors(colt5_context *ctx, const struct attention_backw
 {
     const struct attention_problem *a = call->problem;
     const struct stack_mark mark = workspace_mark(ctx);
-    const struct define *defines = DEFINES(STORAGE(a->q->type), DEFINE("LOCAL", a->local));
+    const struct define *defines = ATTENTION_LANE_DEFINES(ctx, a);
     const size_t query_tiles = (a->Q + LANE_ROWS - 1) / LANE_ROWS;
     const size_t width = (a->E + LANE_ROWS - 1) / LANE_ROWS * LANE_ROWS;
     const struct chunks chunks = chunks_for(ctx, a);

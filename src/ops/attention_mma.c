@@ -22,7 +22,9 @@ struct attention_mma_shape attention_mma_shape(const struct attention_problem *a
 colt5_status attention_mma(colt5_context *ctx, const struct attention_problem *a,
                            const colt5_tensor *y, const colt5_tensor *lse)
 {
-    const struct attention_mma_shape shape = attention_mma_shape(a, false);
+    struct attention_mma_shape shape = attention_mma_shape(a, false);
+    const int keys = tuned(ctx, TUNED_ATTENTION_KEYS);
+    if (keys && shape.head <= 64) shape.keys = (size_t)keys;
     return launch(
         ctx, KERNEL_ATTENTION_MMA, ATTENTION_MMA_DEFINES(a, shape),
         GROUPS(attention_query_tiles(a, ATTENTION_MMA_ROWS), a->H, a->B, ATTENTION_MMA_ITEMS),

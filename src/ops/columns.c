@@ -8,7 +8,6 @@
 #include "runtime/check.h"
 #include "runtime/workspace.h"
 
-#define GROUPS_A_UNIT  4  /* of a compute unit: what it keeps running, as there */
 #define LEAST_ROWS     16 /* a part's least, so that parts are few beside the rows */
 #define ITEMS          256
 #define COLUMNS        8  /* of a work-group of column_sums on a GPU: a line's sector */
@@ -20,7 +19,8 @@
 size_t rows_a_part(const colt5_context *ctx, size_t rows)
 {
     const size_t units = colt5_context_device_info(ctx)->compute_units;
-    const size_t groups = GROUPS_A_UNIT * (units ? units : 1), each = (rows + groups - 1) / groups;
+    const size_t groups = (size_t)tuned(ctx, TUNED_PARTS_A_UNIT) * (units ? units : 1);
+    const size_t each = (rows + groups - 1) / groups;
     return each < LEAST_ROWS ? LEAST_ROWS : each;
 }
 

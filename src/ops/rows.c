@@ -9,7 +9,6 @@
 #define FAIR_STEPS    4  /* enough in flight for a work-item to hide the memory */
 #define LEAST_LANES   8  /* what lanes_sum takes */
 #define FAIR_LANES    32 /* a warp reads whole lines */
-#define FAIR_GROUP    256
 #define GROUPS_A_UNIT 8  /* groups of a compute unit that goes on from row to row */
 #define ROWS_ON_CPU   32 /* of a group: enough for its overhead, few enough to share out */
 
@@ -50,24 +49,27 @@ static void set_lanes(colt5_context *ctx, struct row_plan *plan, colt5_type type
     for (int i = 0; i < 9; i++) plan->defines[i] = defines[i];
 }
 
-static size_t wanted_lanes(size_t vectors, size_t fair_steps)
+/* Few enough that each has fair_steps in flight, which hide the memory. */
+static size_t wanted_lanes(const colt5_context *ctx, size_t vectors, size_t fair_steps)
 {
+    const size_t most = (size_t)tuned(ctx, TUNED_ROW_GROUP);
     const size_t all = power_of_two_from(vectors);
     size_t lanes = power_of_two_from((vectors + fair_steps - 1) / fair_steps);
     if (lanes < FAIR_LANES) lanes = all < FAIR_LANES ? all : FAIR_LANES;
     if (lanes < LEAST_LANES) lanes = LEAST_LANES;
-    return lanes < FAIR_GROUP ? lanes : FAIR_GROUP;
+    return lanes < most ? lanes : most;
 }
 
 colt5_status plan_rows(colt5_context *ctx, enum kernel id, colt5_type type, size_t D, size_t width,
                        struct row_limits limits, struct row_plan *plan)
 {
-    const size_t vectors = D / width, fair = limits.values / width;
-    size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(vectors, fair ? fair : FAIR_STEPS);
+    const size_t vectors = D / width, asked = (size_t)tuned(ctx, TUNED_ROW_STEPS);
+    const size_t fair = limits.values >= width ? limits.values / width : FAIR_STEPS;
+    size_t lanes = device_is_cpu(ctx) ? 1 : wanted_lanes(ctx, vectors, asked ? asked : fair);
     plan->width = width;
     for (;;) {
         set_lanes(ctx, plan, type, vectors, &limits, lanes);
-        const size_t wanted = lanes > 1 ? FAIR_GROUP : ROWS_ON_CPU;
+        const size_t wanted = lanes > 1 ? (size_t)tuned(ctx, TUNED_ROW_GROUP) : ROWS_ON_CPU;
         const colt5_status status = group_size(ctx, id, plan->defines, wanted, &plan->group);
         if (status != COLT5_OK || plan->group >= lanes) return status;
         lanes = plan->group < LEAST_LANES ? 1 : plan->group;

@@ -74,7 +74,8 @@ static colt5_status choose_passes(colt5_context *ctx, const struct sinkhorn_call
 {
     static const enum kernel reducing[] = {KERNEL_SINKHORN_PASS, KERNEL_SINKHORN_PASS_BACKWARD};
     const bool cpu = device_is_cpu(ctx);
-    const size_t wanted = (cpu ? 4 : 8) * colt5_context_device_info(ctx)->compute_units;
+    const size_t wanted =
+        (size_t)tuned(ctx, TUNED_SINKHORN_PARTS) * colt5_context_device_info(ctx)->compute_units;
     const size_t each = call->rows * call->N / wanted + 1, share = power_of_two_from(call->K) / 4;
     pass->tokens = cpu ? 16 : PASS_TOKENS;
     pass->width = (each + pass->tokens - 1) / pass->tokens * pass->tokens;

@@ -48,6 +48,7 @@ static colt5_status set_up(colt5_context *ctx)
     if (!ctx->nothing) return fail_cl(NULL, "context", "clCreateBuffer", error);
     const char *separate = getenv("COLT5_WORKSPACE");
     ctx->workspace.separate = separate && !strcmp(separate, "separate");
+    tuning_load(ctx);
     return COLT5_OK;
 }
 
@@ -141,6 +142,9 @@ void colt5_context_set_math(colt5_context *ctx, colt5_math math)
 void colt5_context_set_callbacks(colt5_context *ctx, const colt5_callbacks *callbacks)
 {
     ctx->callbacks = callbacks ? *callbacks : (colt5_callbacks){NULL, NULL, NULL, NULL};
+    if (!ctx->callbacks.log || !ctx->tuning.notice[0]) return;
+    say(ctx, "%s", ctx->tuning.notice);
+    ctx->tuning.notice[0] = '\0';
 }
 
 colt5_status colt5_context_statistics(colt5_context *ctx, colt5_statistics *statistics)

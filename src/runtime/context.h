@@ -11,6 +11,7 @@
 #include "runtime/probe.h"
 #include "runtime/program.h"
 #include "runtime/status.h"
+#include "runtime/tuning.h"
 #include "runtime/workspace.h"
 
 struct gemm_backends;
@@ -32,6 +33,7 @@ struct colt5_context {
     cl_mem nothing; /* stands for an absent tensor in a launch */
     struct program_cache programs;
     struct workspace workspace;
+    struct tuning tuning;
     unsigned char probes[PROBES]; /* what came of them (probe.c) */
     struct profile *profile;      /* NULL: never set */
     const char *part;             /* of the layer that runs: see profile_part */

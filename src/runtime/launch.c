@@ -65,9 +65,11 @@ static size_t round_up(size_t n, size_t step)
  * A work-group for a plain grid: along x, which is rounded up, then along y as far as y divides:
  * kernels check x alone.
  */
-static void choose_group(const struct grid *grid, size_t largest, size_t group[3])
+static void choose_group(const colt5_context *ctx, const struct grid *grid, size_t largest,
+                         size_t group[3])
 {
-    const size_t wanted = largest < 256 ? largest : 256;
+    size_t wanted = (size_t)tuned(ctx, TUNED_PLAIN_GROUP);
+    if (wanted > largest) wanted = largest;
     group[0] = group[1] = group[2] = 1;
     while (group[0] * 2 <= wanted && group[0] < grid->items[0]) group[0] *= 2;
     while (group[0] * group[1] * 2 <= wanted && grid->items[1] % (group[1] * 2) == 0) group[1] *= 2;
@@ -83,7 +85,7 @@ static colt5_status enqueue(colt5_context *ctx, const struct built_kernel *built
             global[i] = grid->items[i] * group[i];
         }
     } else {
-        choose_group(grid, built->largest_group, group);
+        choose_group(ctx, grid, built->largest_group, group);
         for (int i = 0; i < 3; i++) global[i] = round_up(grid->items[i], group[i]);
     }
     const cl_int error = clEnqueueNDRangeKernel(ctx->queue, built->kernel, 3, NULL, global, group,
@@ -152,11 +154,12 @@ bool device_is_cpu(const colt5_context *ctx)
 size_t vector_width_of(const colt5_context *ctx, colt5_type type, size_t row,
                        const colt5_tensor *const *tensors, size_t count)
 {
-    const size_t width = device_is_cpu(ctx) ? 8 : 16 / colt5_type_size(type);
-    bool whole = row % width == 0;
-    for (size_t i = 0; i < count; i++)
-        whole = whole && (!tensors[i] || tensors[i]->offset % width == 0);
-    return whole ? width : 1;
+    size_t odd = row;
+    for (size_t i = 0; i < count; i++) odd |= tensors[i] ? tensors[i]->offset : 0;
+    size_t width =
+        device_is_cpu(ctx) ? (size_t)tuned(ctx, TUNED_VECTOR) : 16 / colt5_type_size(type);
+    if (width == 16 && odd % width != 0) width = 8;
+    return odd % width == 0 ? width : 1;
 }
 
 static size_t bytes_of(const colt5_tensor *tensor)

@@ -15,6 +15,7 @@
 
 #include "runtime/program.h"
 #include "runtime/status.h"
+#include "runtime/tuning.h"
 
 enum argument_kind {
     ARGUMENT_TENSOR, /* two kernel arguments: the buffer and, as ulong, the offset; see common.cl */
@@ -111,8 +112,8 @@ bool device_is_cpu(const colt5_context *ctx);
 
 /*
  * The WIDTH for kernels that use `wide` (common.cl): the device's favourite for this storage type,
- * or 1 where row (the elements of a row) or the offset of one of the tensors (NULL: absent) is not
- * a multiple of it. A tensor's own type does not matter.
+ * or less, 1 at the last, where row (the elements of a row) or the offset of one of the tensors
+ * (NULL: absent) is not a multiple of it. A tensor's own type does not matter.
  */
 #define vector_width(ctx, type, row, ...)                                                          \
     vector_width_of(ctx, type, row, (const colt5_tensor *const[]){__VA_ARGS__},                    \

@@ -7,7 +7,7 @@
 
 #include "runtime/kernels.h"
 
-#define MAX_DEFINES 8
+#define MAX_DEFINES 10
 
 /* A define that shapes the code: -D name=value. A name of NULL ends a list. */
 struct define {
