@@ -110,11 +110,7 @@ inline float sum_wide(wide v) { return sum_four(v); }
 #elif WIDTH == 8
 inline float sum_wide(wide v) { return sum_four(v.lo) + sum_four(v.hi); }
 #else
-inline float sum_wide(wide v)
-{
-    const float8 both = v.lo + v.hi;
-    return sum_four(both.lo) + sum_four(both.hi);
-}
+inline float sum_wide(wide v) { return sum_four(v.lo.lo + v.hi.lo) + sum_four(v.lo.hi + v.hi.hi); }
 #endif
 
 #if !defined(WIDTH) || WIDTH == 1
