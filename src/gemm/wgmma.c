@@ -144,6 +144,8 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
         DEFINE("TRANSPOSE_A", product->transpose_a),
         DEFINE("TRANSPOSE_B", is_f32 || product->transpose_b),
         DEFINE("PAIRS", pairs),
+        DEFINE("STAGES", tuned(ctx, TUNED_WGMMA_STAGES)),
+        DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         DEFINE("AROUND", parts > 1 ? 32u * (product->N % 8 != 0) : around_of(product)),
         {NULL, 0}};
     const colt5_status status =
