@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MIT
-// What becomes of a warp's sums on NVIDIA's matrix units (mma_gemm, wgmma_gemm): C = residual +
-// row_scale · gelu(alpha · sums + bias), rows scattered, as src/gemm/gemm.h has it.
+// What becomes of a warp's sums on matrix units (mma_gemm, wgmma_gemm): C = residual + row_scale ·
+// gelu(alpha · sums + bias), rows scattered, as src/gemm/gemm.h has it.
 //
-// Sums of 16 rows and WARP_TILE columns are spread over a warp as the unit leaves them (nvidia.cl).
-// Through local memory, a part of it for each warp, they become rows, written in whole lines.
+// Sums of UNIT_ROWS rows and WARP_TILE columns are spread over a warp as the unit leaves them: element
+// e of a lane at sum_row and sum_column (nvidia.cl, mma_warps.cl). Through local memory, a part of it
+// for each warp, they become rows, written in whole lines.
 //
 // Defines: STORAGE, C_F32 as in tiled_gemm; WARP_TILE 32|64.
 
-#ifndef BATCH
-    #define BATCH 2 // rows of a lane that are finished together
+#define LANES_C (WARP_TILE / 8)         // lanes that write a row of C, eight columns each
+#define ROWS_C  (WARP_LANES / LANES_C)
+#define STAGED  (UNIT_ROWS * WARP_TILE) // floats of local memory that a warp needs
+#define DROPPED 0xFFFFFFFFu             // a row of C that is not there
+
+#ifndef BATCH // rows of a lane that are finished together
+    #define BATCH (2 * ROWS_C <= UNIT_ROWS ? 2 : 1)
 #endif
 
-#define LANES_C (WARP_TILE / 8)  // lanes that write a row of C, eight columns each
-#define ROWS_C  (32 / LANES_C)
-#define STAGED  (16 * WARP_TILE) // floats of local memory that a warp needs
-#define DROPPED 0xFFFFFFFFu      // a row of C that is not there
-
-#if STORAGE == 2
+#if !defined(UNITS) && STORAGE == 2
     #define pack_pair pack_pair_bf16
-#else
+#elif !defined(UNITS)
     #define pack_pair pack_pair_f16
 #endif
 
@@ -88,29 +89,33 @@ inlined void store_eight(const struct around *to, size_t row, uint n, const floa
 // Where column `column` of row `row` waits: what is read or written at once lies in different banks.
 inlined uint staged_at(uint row, uint column)
 {
-    return row * WARP_TILE + (column ^ row % 4 * 8 ^ column / 32 * 4);
+    return row * WARP_TILE + (column ^ row % 4 * 8 % WARP_TILE ^ column / 32 * 4);
 }
 
-// A warp's sums of 16 rows go to local memory, its own part of it, …
+// A warp's sums of UNIT_ROWS rows go to local memory, its own part of it, …
 inlined void put_sums(__local float *stage, const float *sums)
 {
-    const uint lane = get_local_id(0) % 32;
+    const uint lane = this_lane();
 #pragma unroll
-    for (uint j = 0; j < WARP_TILE / 8; j++) {
-        __local float *pair = stage + staged_at(lane / 4, j * 8 + lane % 4 * 2);
-        *(__local float2 *)pair = (float2)(sums[4 * j], sums[4 * j + 1]);
-        *(__local float2 *)(pair + 8 * WARP_TILE) = (float2)(sums[4 * j + 2], sums[4 * j + 3]);
-    }
+    for (uint j = 0; j < WARP_TILE / UNIT_COLUMNS; j++)
+#pragma unroll
+        for (uint e = 0; e < UNIT_SUMS; e += SUMS_TOGETHER) {
+            const float *from = sums + j * UNIT_SUMS + e;
+            const uint column = j * UNIT_COLUMNS + sum_column(lane, e);
+            __local float *to = stage + staged_at(sum_row(lane, e), column);
+            if (SUMS_TOGETHER == 2) *(__local float2 *)to = (float2)(from[0], from[1]);
+            else *to = from[0];
+        }
 }
 
 // … whence each lane takes eight neighbours of a row, so that whole lines of C are written at once:
-// n is the lane's first column, tile_m the first of the 16 rows. BATCH rows go step by step, for
+// n is the lane's first column, tile_m the first of the rows. BATCH rows go step by step, for
 // there are few warps to hide behind; and residuals are read before C, which they may be, is written.
 inlined void finish_rows(const struct around *to, __local const float *stage, uint tile_m, uint n)
 {
-    const uint lane = get_local_id(0) % 32, own = lane / LANES_C, column = lane % LANES_C * 8;
+    const uint lane = this_lane(), own = lane / LANES_C, column = lane % LANES_C * 8;
 #pragma unroll 1
-    for (uint row = 0; row < 16 && n < to->N; row += BATCH * ROWS_C) {
+    for (uint row = 0; row < UNIT_ROWS && n < to->N; row += BATCH * ROWS_C) {
         float4 values[BATCH][2];
         c_storage4 residuals[BATCH][2];
         uint rows[BATCH]; // fewer than 2^31: the door sees to it
@@ -162,7 +167,7 @@ inlined void finish_rows(const struct around *to, __local const float *stage, ui
 // The same where C has 16 bits and nothing is added or scattered, and 16 bytes of a row may be
 // written at once: sums become what they are in C before they go through local memory, which the unit
 // itself needs most of the time. Of sums a warp's 16 rows and 64 columns are taken.
-#if !C_F32 && WARP_TILE == 64
+#if !C_F32 && !defined(UNITS) && WARP_TILE == 64
 inlined void finish_sums(const struct around *to, __local uint *stage, const float *sums,
                          __global const storage *bias, uint tile_m, uint tile_n)
 {

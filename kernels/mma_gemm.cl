@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// tiled_gemm on NVIDIA's matrix units (mma, compute capability 8.0 on), for f16 and bf16; and with
-// STORAGE 0 for floats that are pairs of f16 (split.cl), high · high + high · low + low · high.
+// tiled_gemm on matrix units, for f16 and bf16; and with STORAGE 0, on NVIDIA's, for floats that are
+// pairs of f16 (split.cl), high · high + high · low + low · high.
 //
-// Four warps make one TILE×TILE tile of C, each a quarter of it. Slabs of A and B, DEPTH deep, wait
-// in local memory as they came, STAGES of them: while one is multiplied the next ones are on their
-// way. Group id 0 counts tiles, id 1 parts of K, as in tiled_gemm.
+// Some warps make one TILE×TILE tile of C, WARP_ROWS×WARP_COLUMNS each. Slabs of A and B, DEPTH deep,
+// wait in local memory as they came, STAGES of them: while one is multiplied the next ones are on
+// their way. Group id 0 counts tiles, id 1 parts of K, as in tiled_gemm.
 //
-// Defines: those of mma_slabs; C_F32 as in tiled_gemm.
+// Defines: those of mma_warps; C_F32 as in tiled_gemm.
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
+__kernel WARP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
          __global const operand *restrict b_buffer, const ulong b_offset, C_INOUT(c), IN(bias),
          IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), IN_I32(ranges),
@@ -70,15 +70,15 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
     const size_t a_plane = (size_t)(TRANSPOSE_A ? K : M) * a_length;
     const size_t b_plane = (size_t)(TRANSPOSE_B ? N : K) * b_length;
 
-    const uint warp = item / 32, lane = item % 32;
-    const uint row = warp / 2 * WARP_TILE, column = warp % 2 * WARP_TILE;
-    float sums[TILES_M][TILES_N][4];
+    const uint warp = this_warp(), lane = this_lane();
+    const uint row = warp / WARPS_ALONG_N * WARP_ROWS, column = warp % WARPS_ALONG_N * WARP_COLUMNS;
+    float sums[UNITS_M][UNITS_N][UNIT_SUMS];
 #pragma unroll
-    for (uint i = 0; i < TILES_M; i++)
+    for (uint i = 0; i < UNITS_M; i++)
 #pragma unroll
-        for (uint j = 0; j < TILES_N; j++)
+        for (uint j = 0; j < UNITS_N; j++)
 #pragma unroll
-            for (uint e = 0; e < 4; e++) sums[i][j][e] = 0.0f;
+            for (uint e = 0; e < UNIT_SUMS; e++) sums[i][j][e] = 0.0f;
 
     uint fetch_k = k_begin, term = k_begin < k_end ? 0 : TERMS;
     uint left = term < TERMS ? TERMS * ((k_end - k_begin + DEPTH - 1) / DEPTH) : 0;
@@ -90,7 +90,7 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
         wait_batches(STAGES - 2);
         barrier(CLK_LOCAL_MEM_FENCE); // this slab is there for all, and all are done with the last
         FETCH(free);
-        multiply(sums, slabs[now][0], slabs[now][1], row, column);
+        multiply(sums, slabs[now][0], slabs[now][1], lane, row, column);
         now = now + 1 == STAGES ? 0 : now + 1;
         free = free + 1 == STAGES ? 0 : free + 1;
     }
@@ -111,12 +111,12 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
     __local float *stage = (__local float *)&slabs[0][0][0] + warp * STAGED;
     // A loop, with only the registers picked by unrolled code: what runs once is fetched once.
 #pragma unroll 1
-    for (uint step = 0; step < TILES_M; step++) {
+    for (uint step = 0; step < UNITS_M; step++) {
         warp_barrier();
 #pragma unroll
-        for (uint i = 0; i < TILES_M; i++)
+        for (uint i = 0; i < UNITS_M; i++)
             if (i == step) put_sums(stage, sums[i][0]);
         warp_barrier();
-        finish_rows(&around, stage, tile_m + row + step * 16, n);
+        finish_rows(&around, stage, tile_m + row + step * UNIT_ROWS, n);
     }
 }

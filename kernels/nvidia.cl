@@ -6,12 +6,27 @@
 // matrices, spread over the warp: lane l holds of each the k 2(l % 4) and its right neighbour of row
 // l / 4, in the two halves of a uint. Sums, 16 rows and 8 columns, are spread likewise: [0] and [1]
 // are neighbours in row l / 4, [2] and [3] in row l / 4 + 8.
+//
+// Define: UNITS where the matrix units are others' (mma_warps).
 
 // Files that have a plain way beside these (warps.cl) are built with WARPS 0 where they are not there.
-#if !defined(WARPS) || WARPS
+#if (!defined(WARPS) || WARPS) && !defined(UNITS)
 
 // Registers live only in a body that is inlined.
 #define inlined inline __attribute__((always_inline))
+
+#define WARP_LANES  32
+#define this_warp() ((uint)get_local_id(0) / WARP_LANES)
+#define this_lane() ((uint)get_local_id(0) % WARP_LANES)
+
+// Rows and columns of sums, how many of these a lane has, how many of them are neighbours; and where
+// the lane's e-th lies.
+#define UNIT_ROWS           16
+#define UNIT_COLUMNS        8
+#define UNIT_SUMS           4
+#define SUMS_TOGETHER       2
+#define sum_row(lane, e)    ((lane) / 4 + (e) / 2 * 8)
+#define sum_column(lane, e) ((lane) % 4 * 2 + (e) % 2)
 
 #define shared_address(p) ((uint)(size_t)(p))
 

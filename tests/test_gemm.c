@@ -417,25 +417,25 @@ static colt5_status off_by_one_row(colt5_context *c, const struct gemm *product)
 struct trial {
     struct gemm_backend backend;
     struct gemm like;
-    bool works;
+    enum gemm_verdict verdict;
 };
 
 static colt5_status run_trial(colt5_context *c, void *call)
 {
     struct trial *trial = call;
     if (c->planning) return COLT5_OK;
-    return gemm_self_test(c, &trial->backend, &trial->like, &trial->works);
+    return gemm_self_test(c, &trial->backend, &trial->like, &trial->verdict);
 }
 
 START_TEST(a_backend_that_does_not_multiply_is_found_out)
 {
     const struct {
         colt5_status (*run)(colt5_context *, const struct gemm *);
-        bool works;
-    } cases[] = {{gemm_tiled.run, true},
-                 {make_nothing, false},
-                 {raise_an_error, false},
-                 {off_by_one_row, false}};
+        enum gemm_verdict verdict;
+    } cases[] = {{gemm_tiled.run, GEMM_WORKS},
+                 {make_nothing, GEMM_WRONG},
+                 {raise_an_error, GEMM_REFUSED},
+                 {off_by_one_row, GEMM_WRONG}};
     colt5_tensor f32 = {.type = COLT5_F32};
     struct trial trial = {
         .backend = {.name = "test", .can = always, .variant = one_kernel, .fuses = true},
@@ -448,9 +448,8 @@ START_TEST(a_backend_that_does_not_multiply_is_found_out)
                  .b = &f32,
                  .c = &f32}};
     trial.backend.run = cases[_i].run;
-    trial.works = !cases[_i].works;
     ck_assert_ok(workspace_call(ctx, "test", run_trial, &trial, NULL, 0));
-    ck_assert_int_eq(trial.works, cases[_i].works);
+    ck_assert_int_eq(trial.verdict, cases[_i].verdict);
 }
 END_TEST
 

@@ -32,7 +32,8 @@ typedef struct colt5_device_info {
     uint32_t compute_units;
     uint32_t largest_group; /* CL_DEVICE_MAX_WORK_GROUP_SIZE, work-items */
     int half_arithmetic;    /* 1: cl_khr_fp16; 16-bit storage works on every device */
-    char matrix_units[32];  /* "wgmma", "mma", "mfma", "wmma", "dpas" or "" where none is known */
+    char matrix_units[32];  /* "wgmma", "mma", "mfma", "wmma", "dpas8", "dpas16" or "" where none is
+                               known */
     int is_default;         /* 1: what a NULL selector picks (COLT5_DEVICE obeyed) */
     cl_platform_id platform_id;
     cl_device_id device_id;

@@ -38,9 +38,9 @@ struct gemm_backend {
 
 /* NVIDIA's matrix units as Hopper has them: f16, bf16 and, as math asks, tf32 or pairs of f16. */
 extern const struct gemm_backend gemm_wgmma;
-/* NVIDIA's matrix units: f16 and bf16. */
+/* Matrix units of NVIDIA, AMD and Intel: f16 and bf16. */
 extern const struct gemm_backend gemm_mma;
-/* The same for float32, by pairs of f16. */
+/* NVIDIA's for float32, by pairs of f16. */
 extern const struct gemm_backend gemm_split;
 /* Our own kernel, register tiles over local memory: every type, every device. */
 extern const struct gemm_backend gemm_tiled;
@@ -75,7 +75,7 @@ colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, s
                                size_t part);
 colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, size_t parts,
                              size_t part);
-bool gemm_mma_can(const colt5_context *ctx);
+bool gemm_mma_can(const colt5_context *ctx); /* NVIDIA's units, which multiply pairs too */
 size_t gemm_mma_tile(const colt5_context *ctx, const struct gemm *product);
 size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product);
 
@@ -93,10 +93,14 @@ static inline size_t gemm_pair_stride(size_t length)
     return (length + 7) / 8 * 8;
 }
 
-/* A small product with a known answer, by the kernel that would run this one; *works says whether
- * the answer came. Within a workspace call, but not while it plans. */
+/* What is known of a kernel; from GEMM_WRONG on it is left out. */
+enum gemm_verdict { GEMM_UNTRIED, GEMM_WORKS, GEMM_WRONG, GEMM_REFUSED };
+
+/* A small product with a known answer, by the kernel that would run this one: GEMM_WORKS if the
+ * answer came, GEMM_REFUSED if the kernel did not build. Where it is left out the log is told why.
+ * Within a workspace call, but not while it plans. */
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
-                            const struct gemm *like, bool *works);
+                            const struct gemm *like, enum gemm_verdict *verdict);
 
 /* What a scale of 0 stands for. */
 static inline float gemm_alpha(const struct gemm *product)

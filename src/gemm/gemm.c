@@ -15,14 +15,12 @@
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
 #define BACKENDS 7          /* at most, in an order */
 
-enum verdict { UNTRIED, WORKS, FAILED };
-
 /* What a context keeps: the backends in the order they are tried, and which of their kernels have
  * shown that they multiply. */
 struct gemm_state {
-    const struct gemm_backend *order[BACKENDS + 1]; /* NULL ends */
-    unsigned char verdicts[BACKENDS][GEMM_VARIANTS];
-    bool by_name;   /* the first was asked for by its name */
+    const struct gemm_backend *order[BACKENDS + 1];  /* NULL ends */
+    unsigned char verdicts[BACKENDS][GEMM_VARIANTS]; /* enum gemm_verdict */
+    bool by_name;                                    /* the first was asked for by its name */
     bool unplanned; /* a backend failed since the last plan, which was made for it */
 };
 
@@ -31,20 +29,20 @@ struct gemm_state {
  * instructions first; our tiles do what
  * CLBlast does at twice the speed (an H200 is not among the devices it is tuned for), and fuse.
  * Float32 by pairs of f16 is last, for those who ask for it (COLT5_GEMM=split): its error was not
- * yet measured to be float32's. Other GPUs: CLBlast has tuned them one by one. CPUs: our panels
- * beat OpenBLAS, whose threads moreover quarrel with those of the OpenCL device; CLBlast is far
- * behind.
+ * yet measured to be float32's. Other GPUs: their matrix units for what CLBlast cannot do (f16,
+ * bf16); CLBlast has tuned them one by one. CPUs: our panels beat OpenBLAS, whose threads moreover
+ * quarrel with those of the OpenCL device; CLBlast is far behind.
  */
 static const struct gemm_backend *const on_nvidia[] = {&gemm_wgmma,       &gemm_mma,   &gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif
                                                        &gemm_small_tiles, &gemm_split, NULL};
-static const struct gemm_backend *const on_gpu[] = {
+static const struct gemm_backend *const on_gpu[] = {&gemm_mma,
 #ifdef HAVE_CLBLAST
-    &gemm_clblast,
+                                                    &gemm_clblast,
 #endif
-    &gemm_tiled, &gemm_small_tiles, NULL};
+                                                    &gemm_tiled, &gemm_small_tiles, NULL};
 static const struct gemm_backend *const on_cpu[] = {&gemm_packed,
 #ifdef HAVE_CBLAS
                                                     &gemm_cblas,
@@ -76,7 +74,7 @@ static bool set_order(const colt5_context *ctx, struct gemm_state *state, const 
 {
     const struct gemm_backend *const *order = device_order(ctx);
     size_t count = 0;
-    memset(state->verdicts, UNTRIED, sizeof(state->verdicts));
+    memset(state->verdicts, GEMM_UNTRIED, sizeof(state->verdicts));
     for (size_t i = 0; name && order[i]; i++)
         if (!strcmp(order[i]->name, name)) state->order[count++] = order[i];
     state->by_name = count > 0;
@@ -126,7 +124,7 @@ const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (takes(ctx, state, i, product) &&
-            state->verdicts[i][backend->variant(ctx, product)] != FAILED)
+            state->verdicts[i][backend->variant(ctx, product)] < GEMM_WRONG)
             return backend->name;
     }
     return "";
@@ -138,19 +136,18 @@ static colt5_status run_with(colt5_context *ctx, const struct gemm_backend *back
     return backend->fuses ? backend->run(ctx, product) : gemm_run_around(ctx, backend, product);
 }
 
-/* The first use of one of a backend's kernels: a product whose answer is known. */
-static colt5_status try_out(colt5_context *ctx, struct gemm_state *state,
-                            const struct gemm_backend *backend, const struct gemm *product,
-                            unsigned char *verdict)
+/* The first use of one of a backend's kernels: a product whose answer is known. A compiler that
+ * refuses one of its kernels is asked for no other. */
+static colt5_status try_out(colt5_context *ctx, struct gemm_state *state, size_t i,
+                            const struct gemm *product)
 {
-    bool works = false;
-    const colt5_status status = gemm_self_test(ctx, backend, product, &works);
+    const struct gemm_backend *backend = state->order[i];
+    enum gemm_verdict verdict;
+    const colt5_status status = gemm_self_test(ctx, backend, product, &verdict);
     if (status != COLT5_OK) return status;
-    *verdict = works ? WORKS : FAILED;
-    if (works) return COLT5_OK;
-    state->unplanned = true;
-    say(ctx, "gemm: %s gives wrong products of %s on this device and is left out", backend->name,
-        colt5_type_name(product->a->type));
+    if (verdict == GEMM_REFUSED) memset(state->verdicts[i], verdict, GEMM_VARIANTS);
+    state->verdicts[i][backend->variant(ctx, product)] = (unsigned char)verdict;
+    if (verdict != GEMM_WORKS) state->unplanned = true;
     return COLT5_OK;
 }
 
@@ -177,11 +174,11 @@ static colt5_status run_product(colt5_context *ctx, void *call)
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (!takes(ctx, state, i, product)) continue;
-        unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
-        if (*verdict != FAILED && ctx->planning) return run_with(ctx, backend, product);
-        if (*verdict == UNTRIED) status = try_out(ctx, state, backend, product, verdict);
+        const unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
+        if (*verdict < GEMM_WRONG && ctx->planning) return run_with(ctx, backend, product);
+        if (*verdict == GEMM_UNTRIED) status = try_out(ctx, state, i, product);
         if (status != COLT5_OK) return status;
-        if (*verdict == WORKS) return run_proved(ctx, state, backend, product);
+        if (*verdict == GEMM_WORKS) return run_proved(ctx, state, backend, product);
     }
     return fail(ctx, COLT5_ERROR_INTERNAL, "%s: no backend multiplies %s rightly on this device",
                 product->op, colt5_type_name(product->a->type));

@@ -1,17 +1,42 @@
 /* SPDX-License-Identifier: MIT */
-/* NVIDIA's matrix units by kernels/mma_gemm.cl: f16 and bf16, everything fused. */
+/* Matrix units by kernels/mma_gemm.cl: f16 and bf16, everything fused. */
 #include <string.h>
 
 #include "gemm/backend.h"
 #include "runtime/context.h"
 #include "runtime/launch.h"
 
-#define ITEMS       128 /* as in the kernel, like the next two */
-#define DEPTH       32
-#define LOCAL_BYTES (3 * 2 * 128 * DEPTH * 2)
-#define LONG_K      4096 /* from here on adding up parts costs nothing beside the product */
+#define DEPTH  32   /* as in the kernel */
+#define LONG_K 4096 /* from here on adding up parts costs nothing beside the product */
 
 static const size_t edges[] = {128, 64}; /* rows and columns of a tile */
+
+/* The units that the kernel is written for, as the device's info names them. */
+static const struct units {
+    const char *name;
+    int number, lanes; /* UNITS and WARP_LANES of the kernel; 0: NVIDIA's, which has neither */
+    size_t items[2];   /* work-items of a tile, large and small */
+    size_t slabs;      /* of each operand in local memory */
+} all_units[] = {
+    {"wgmma", 0, 0, {128, 128}, 3}, {"mma", 0, 0, {128, 128}, 3},
+    {"mfma", 1, 64, {256, 256}, 2}, {"wmma", 2, 32, {256, 256}, 2},
+    {"dpas8", 3, 8, {512, 128}, 2}, {"dpas16", 3, 16, {512, 128}, 2},
+};
+
+/* NULL where there are none that are known, or too little else for them. */
+static const struct units *units_of(const colt5_context *ctx)
+{
+    const colt5_device_info *info = &ctx->info;
+    for (size_t i = 0; i < sizeof(all_units) / sizeof(all_units[0]); i++) {
+        const struct units *units = &all_units[i];
+        if (!strcmp(info->matrix_units, units->name))
+            return info->largest_group >= units->items[0] &&
+                           info->local_memory >= units->slabs * 2 * 128 * DEPTH * 2
+                       ? units
+                       : NULL;
+    }
+    return NULL;
+}
 
 static size_t groups_of(const struct gemm *product, size_t edge)
 {
@@ -20,14 +45,13 @@ static size_t groups_of(const struct gemm *product, size_t edge)
 
 bool gemm_mma_can(const colt5_context *ctx)
 {
-    const char *units = ctx->info.matrix_units;
-    return (!strcmp(units, "mma") || !strcmp(units, "wgmma")) && ctx->info.largest_group >= ITEMS &&
-           ctx->info.local_memory >= LOCAL_BYTES;
+    const struct units *units = units_of(ctx);
+    return units && units->number == 0;
 }
 
 static bool can(const colt5_context *ctx, const struct gemm *product)
 {
-    return gemm_mma_can(ctx) && product->a->type != COLT5_F32;
+    return units_of(ctx) && product->a->type != COLT5_F32;
 }
 
 /* The large tile where there are enough of them, or K is long enough to make enough by parts. */
@@ -78,7 +102,8 @@ colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, siz
                              size_t part)
 {
     const struct gemm_pairs *pairs = product->pairs;
-    const size_t edge = edges[gemm_mma_tile(ctx, product)];
+    const struct units *units = units_of(ctx);
+    const size_t tile = gemm_mma_tile(ctx, product), edge = edges[tile];
     const size_t along_a = product->transpose_a ? product->M : product->K;
     const size_t along_b = product->transpose_b ? product->K : product->N;
     const struct define defines[] = {
@@ -88,12 +113,15 @@ colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, siz
         DEFINE("TRANSPOSE_B", product->transpose_b),
         DEFINE("VECTOR", pairs || reads_chunks(product)),
         DEFINE("TILE", edge),
-        DEFINE("STAGES", tuned(ctx, TUNED_MMA_STAGES)),
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
+        {units->number ? "UNITS" : "STAGES",
+         units->number ? units->number : tuned(ctx, TUNED_MMA_STAGES)},
+        {units->number ? "WARP_LANES" : NULL, units->lanes},
         {NULL, 0},
     };
     return launch(
-        ctx, KERNEL_MMA_GEMM, defines, GROUPS(groups_of(product, edge), parts, 1, ITEMS),
+        ctx, KERNEL_MMA_GEMM, defines,
+        GROUPS(groups_of(product, edge), parts, 1, units->items[tile]),
         ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->c), TENSOR(product->bias),
              TENSOR(product->row_scale), TENSOR(product->residual), TENSOR(product->index),
              TENSOR(product->scatter), TENSOR(pairs ? &pairs->ranges : NULL), INT((int)product->M),

@@ -133,7 +133,7 @@ static void add_extras(struct trial *trial, const struct gemm *like, bool all)
 }
 
 static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *backend,
-                              const struct trial *trial, bool *works)
+                              const struct trial *trial, bool *right)
 {
     const size_t count = trial->product.M * trial->product.N;
     float *values = host_allocate(count * sizeof(*values));
@@ -145,7 +145,7 @@ static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *bac
     if (status == COLT5_OK) status = colt5_tensor_read(ctx, &trial->c, stored);
     if (status == COLT5_OK) {
         colt5_convert(trial->c.type, stored, COLT5_F32, values, count);
-        *works = is_right(&trial->product, (signed char *)stored, values);
+        *right = is_right(&trial->product, (signed char *)stored, values);
     }
     host_release(values);
     host_release(stored);
@@ -153,7 +153,7 @@ static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *bac
 }
 
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
-                            const struct gemm *like, bool *works)
+                            const struct gemm *like, enum gemm_verdict *verdict)
 {
     const uint64_t launches = ctx->launches;
     const struct stack_mark mark = workspace_mark(ctx);
@@ -171,13 +171,19 @@ colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backe
     const colt5_type c_type = backend->fuses ? like->c->type : COLT5_F32;
     ctx->workspace.separate = true; /* no plan knows of this */
     colt5_status status = take_tensors(ctx, &trial, like->a->type, c_type);
-    if (status == COLT5_OK) status = run_trial(ctx, backend, &trial, works);
+    bool right = false;
+    if (status == COLT5_OK) status = run_trial(ctx, backend, &trial, &right);
     workspace_rewind(ctx, mark);
     ctx->workspace.separate = checked;
     ctx->launches = launches;
-    if (status != COLT5_ERROR_OPENCL && status != COLT5_ERROR_BUILD && status != COLT5_ERROR_MEMORY)
-        return status;
-    say(ctx, "gemm: %s: %s", backend->name, colt5_message(ctx));
-    *works = false;
-    return COLT5_OK;
+    *verdict = status == COLT5_ERROR_BUILD ? GEMM_REFUSED : right ? GEMM_WORKS : GEMM_WRONG;
+    if (status == COLT5_OK && !right)
+        say(ctx, "gemm: %s gives wrong products of %s on this device and is left out",
+            backend->name, colt5_type_name(like->a->type));
+    if (status == COLT5_ERROR_OPENCL || status == COLT5_ERROR_BUILD ||
+        status == COLT5_ERROR_MEMORY) {
+        say(ctx, "gemm: %s is left out on this device: %s", backend->name, colt5_message(ctx));
+        status = COLT5_OK;
+    }
+    return status;
 }

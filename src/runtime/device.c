@@ -58,6 +58,34 @@ static bool starts_with(const char *text, const char *start)
     return !strncmp(text, start, strlen(start));
 }
 
+/* By the name that AMD's driver gives a device. Not gfx908, whose bf16 units take other operands,
+ * nor gfx12, whose units all do: asked for the wrong instruction, the compiler may end the process.
+ */
+static const char *units_of_amd(const char *name)
+{
+    if (starts_with(name, "gfx90a") || starts_with(name, "gfx94") || starts_with(name, "gfx95"))
+        return "mfma";
+    return starts_with(name, "gfx110") || starts_with(name, "gfx115") ? "wmma" : "";
+}
+
+/* The smallest sub-group of an Intel device; 0 where it does not say. */
+static size_t least_sub_group(cl_device_id device)
+{
+    const cl_device_info sub_group_sizes_intel = 0x4108;
+    size_t sizes[8], bytes = 0, least = 0;
+    if (clGetDeviceInfo(device, sub_group_sizes_intel, sizeof(sizes), sizes, &bytes) != CL_SUCCESS)
+        return 0;
+    for (size_t i = 0; i < bytes / sizeof(size_t); i++)
+        if (least == 0 || sizes[i] < least) least = sizes[i];
+    return least;
+}
+
+/* Intel's units multiply for sub-groups of the smallest size only, as many columns as lanes. */
+static const char *dpas_of(size_t lanes)
+{
+    return lanes == 8 ? "dpas8" : lanes == 16 ? "dpas16" : "";
+}
+
 /* The matrix units OpenCL C can reach on the device; "" where none are known. */
 static const char *matrix_units(cl_device_id device, const char *name, const char *extensions)
 {
@@ -66,11 +94,9 @@ static const char *matrix_units(cl_device_id device, const char *name, const cha
         const cl_uint major = NUMBER(device, compute_capability_major, cl_uint);
         return major == 9 ? "wgmma" : major >= 8 ? "mma" : "";
     }
-    if (starts_with(name, "gfx908") || starts_with(name, "gfx90a") || starts_with(name, "gfx94") ||
-        starts_with(name, "gfx95"))
-        return "mfma";
-    if (starts_with(name, "gfx11") || starts_with(name, "gfx12")) return "wmma";
-    return strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate") ? "dpas" : "";
+    return strstr(extensions, "cl_intel_subgroup_matrix_multiply_accumulate")
+               ? dpas_of(least_sub_group(device))
+               : units_of_amd(name);
 }
 
 static bool describe_texts(cl_device_id device, colt5_device_info *info)

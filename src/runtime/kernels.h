@@ -11,6 +11,8 @@
     X(common) \
     X(activation) \
     X(adamw) \
+    X(amd_cdna) \
+    X(amd_rdna) \
     X(attention) \
     X(attention_backward) \
     X(attention_band) \
@@ -44,13 +46,17 @@
     X(gradient_norm) \
     X(gumbel) \
     X(hopper) \
+    X(intel_xmx) \
     X(mask_rows) \
     X(mma_epilogue) \
     X(mma_gemm) \
     X(mma_slabs) \
+    X(mma_warps) \
     X(norm) \
     X(nvidia) \
+    X(nvidia_units) \
     X(packed_gemm) \
+    X(plain_units) \
     X(random) \
     X(rotary) \
     X(route) \
@@ -218,10 +224,15 @@
     X(eights, row_warps) \
     X(gemm_epilogue, gemm_tiles) \
     X(mma_gemm, gemm_tiles) \
-    X(mma_gemm, nvidia) \
     X(mma_gemm, mma_slabs) \
+    X(mma_gemm, nvidia) \
+    X(mma_gemm, nvidia_units) \
+    X(mma_gemm, plain_units) \
+    X(mma_gemm, amd_cdna) \
+    X(mma_gemm, amd_rdna) \
+    X(mma_gemm, intel_xmx) \
+    X(mma_gemm, mma_warps) \
     X(mma_gemm, mma_epilogue) \
-    X(mma_slabs, nvidia) \
     X(norm, warps) \
     X(scatter, warps) \
     X(scatter_backward, warps) \
