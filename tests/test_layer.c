@@ -378,6 +378,39 @@ START_TEST(bad_calls_are_refused)
 }
 END_TEST
 
+/* The block that docs/performance.md is about, on a GPU: what it may come to in launches and
+ * memory. */
+START_TEST(a_large_block_is_planned_small)
+{
+    const size_t dims[] = {2, 32768, 512}, bytes = dims[0] * dims[1] * dims[2] * 2, mib = 1 << 20;
+    colt5_config config = colt5_config_default(COLT5_TRANSFORMER_BLOCK);
+    config.dim = dims[2];
+    config.num_heavy_tokens_ff = config.num_heavy_tokens_q = config.num_heavy_tokens_kv = 1024;
+    colt5_layer *layer = make(&config, COLT5_BF16);
+    colt5_saved *saved;
+    colt5_plan plan, training, back;
+    colt5_tensor shapes[4];
+    for (size_t i = 0; i < 4; i++)
+        shapes[i] = colt5_tensor_wrap(NULL, i * bytes / 2, COLT5_BF16, 3, dims);
+    colt5_forward forward = {.struct_size = sizeof(forward), .x = &shapes[0], .y = &shapes[1]};
+    const colt5_backward backward = {
+        .struct_size = sizeof(backward), .dy = &shapes[2], .dx = &shapes[3]};
+
+    ck_assert_ok(colt5_layer_plan(ctx, layer, &forward, &plan));
+    ck_assert_uint_le(plan.launches, 35);
+    ck_assert_uint_le(plan.scratch + bytes, 200 * mib);
+    ck_assert_ok(colt5_saved_create(ctx, &saved));
+    forward.saved = saved;
+    ck_assert_ok(colt5_layer_plan(ctx, layer, &forward, &training));
+    ck_assert_ok(colt5_layer_plan_backward(ctx, layer, &forward, &backward, &back));
+    const size_t most = training.scratch > back.scratch ? training.scratch : back.scratch;
+    ck_assert_uint_le(training.launches + back.launches, 150);
+    ck_assert_uint_le(training.saved + most + 2 * bytes, 800 * mib);
+    colt5_saved_destroy(saved);
+    colt5_layer_destroy(layer);
+}
+END_TEST
+
 int main(void)
 {
     const int variants = tiny() ? 1 : 8;
@@ -396,5 +429,9 @@ int main(void)
     tcase_add_loop_test(tests, a_saved_layer_is_the_same, 0, tiny() ? 1 : 15);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
     suite_add_tcase(suite, tests);
+    TCase *large = tcase_create("large");
+    use_gpu_kernels(large);
+    if (!tiny()) tcase_add_test(large, a_large_block_is_planned_small);
+    suite_add_tcase(suite, large);
     return run_device_suite(suite);
 }
