@@ -66,7 +66,7 @@
     X(MMA_TILE, "mma_tile", SHORT_TYPES, ON_NVIDIA, ALIKE(0), CHOICES(64, 128), \
       "linear linear_gelu linear_backward", "rows and columns of a tile (mma_slabs.cl: TILE)") \
     X(MMA_STAGES, "mma_stages", SHORT_TYPES, ON_NVIDIA, ALIKE(3), CHOICES(2, 3), \
-      "linear linear_gelu linear_backward", "slabs in local memory (mma_slabs.cl: STAGES)") \
+      "linear linear_gelu linear_backward", "slabs in local memory (nvidia_units.cl: STAGES)") \
     X(WGMMA_STAGES, "wgmma_stages", ALL_TYPES, ON_NVIDIA, ALIKE(6), CHOICES(4, 5, 6), \
       "linear linear_gelu linear_backward", "slabs in local memory (wgmma_slabs.cl: STAGES)") \
     X(ATTENTION_KEYS, "attention_keys", SHORT_TYPES, ON_NVIDIA, ALIKE(0), CHOICES(32, 64), \
