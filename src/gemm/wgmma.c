@@ -11,12 +11,14 @@
 #include "runtime/retarget.h"
 #include "runtime/workspace.h"
 
-#define TILE          128 /* as in the kernel, like the next four */
-#define LINE          128 /* bytes */
-#define ITEMS         288 /* where floats are converted, 96 more */
-#define CONVERTERS    96
-#define MAP_INTS      64                  /* two tensor maps, of each work-group */
-#define GROUP_OF_K    32                  /* floats of a line */
+/* As in the kernel: */
+#define TILE       128
+#define LINE       128 /* bytes of k that a slab has of a row */
+#define GROUP_OF_K 32  /* floats in a line */
+#define ITEMS      288
+#define CONVERTERS 96 /* work-items more, where floats are converted */
+#define MAP_INTS   64 /* two tensor maps, of each work-group */
+
 #define LEAST         64                  /* rows and columns from where it pays */
 #define SMALLEST      ((uint64_t)1 << 24) /* M·N·K from where it pays */
 #define SMALLEST_PART 1024                /* k of a part */
