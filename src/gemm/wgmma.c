@@ -23,7 +23,7 @@
 #define SMALLEST      ((uint64_t)1 << 24) /* M·N·K from where it pays */
 #define SMALLEST_PART 1024                /* k of a part */
 #define MOST_PARTS    16
-#define PART_COST     100 /* of a part, relative to the whole: 1 / this */
+#define PART_COST     128 /* of a part more, relative to the whole: 1 / this */
 
 static size_t depth_of(colt5_type type)
 {
@@ -71,11 +71,12 @@ static size_t tiles_of(const struct gemm *product)
     return (product->M + TILE - 1) / TILE * ((product->N + TILE - 1) / TILE);
 }
 
-/* How many thousandths of the device's time are work when K is cut to so many parts. */
+/* How many thousandths of the device's time are work when K is cut to so many parts, MOST_PARTS at
+ * most, less what the parts cost. */
 static size_t use_of(size_t tiles, size_t parts, size_t units)
 {
     const size_t works = tiles * parts, rounds = (works + units - 1) / units;
-    return 1000 * works / (rounds * units) - 1000 * (parts - 1) / PART_COST;
+    return 1000 * works / (rounds * units) * (PART_COST - (parts - 1)) / PART_COST;
 }
 
 /* The parts that leave the fewest compute units idle: for a weight's gradient there are few tiles,
