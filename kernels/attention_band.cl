@@ -8,7 +8,7 @@
 // 16 at a time, and waits for no other. Who is near is cut by token number, so that a piece of a
 // sequence gives the same bits as the whole.
 //
-// HEAD is 64.
+// HEAD is 64, and rows are of 16-bit types.
 
 #define REACH   64
 #define PASSING (OWN + 2 * REACH)
@@ -99,20 +99,20 @@ INLINE void add_near(float sums[COLUMNS][4], float weights[2][4], uint lines, ui
 
 // A warp's sums, times its rows' factors, go to rows first … end - 1 of those at `to`, in 16 bytes an
 // item, by way of its own 16 rows of local memory. `row` is the number of the warp's first.
-INLINE void store_staying(__local ushort *tile, float sums[COLUMNS][4], const float factor[2],
+INLINE void store_staying(__local uint4 *tile, float sums[COLUMNS][4], const float factor[2],
                           __global storage *to, size_t step, int E, int row, int first, int end)
 {
     const uint lane = get_local_id(0) % 32;
-    __local ushort *own = tile + get_local_id(0) / 32 * 16 * HEAD;
+    __local uint4 *own = tile + get_local_id(0) / 32 * 16 * CHUNKS;
     EACH(c, COLUMNS) EACH(n, 2)
-        *(__local uint *)(own + place(lane / 4 + n * 8, c) + own_column()) =
+        ((__local uint *)(own + place(lane / 4 + n * 8, c)))[lane % 4] =
             pack_pair(sums[c][2 * n] * factor[n], sums[c][2 * n + 1] * factor[n]);
     warp_barrier();
     EACH(n, 4) {
         const int i = n * 4 + lane / 8, chunk = lane % 8;
         if (row + i >= first && row + i < end && chunk * 8 < E)
             *(__global uint4 *)(to + (size_t)(row + i) * step + chunk * 8) =
-                *(__local const uint4 *)(own + place(i, chunk));
+                own[place(i, chunk)];
     }
     warp_barrier();
 }

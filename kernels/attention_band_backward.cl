@@ -10,7 +10,7 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_band_dq(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(dqkv), ATTENTION_SIZES)
 {
-    __local ushort waiting[2][PASSING * HEAD] __attribute__((aligned(256))); // keys, values
+    __local uint4 waiting[2][PASSING * CHUNKS] __attribute__((aligned(256))); // keys, values
 
     rows_of_head rows;
     ATTENTION_ROWS(&rows, get_group_id(2), head_of_group((uint)H));
@@ -85,7 +85,7 @@ attention_band_dq(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_band_dkv(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(dqkv), ATTENTION_SIZES)
 {
-    __local ushort waiting[2][PASSING * HEAD] __attribute__((aligned(256))); // queries, their dy
+    __local uint4 waiting[2][PASSING * CHUNKS] __attribute__((aligned(256))); // queries, their dy
 
     rows_of_head rows;
     ATTENTION_ROWS(&rows, get_group_id(2), head_of_group((uint)H));

@@ -68,7 +68,7 @@ INLINE void do_again(IN(qkv), IN_U8(mask), OUT(y), OUT_F32(lse), ATTENTION_SIZES
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_band(IN(qkv), IN_U8(mask), OUT(y), OUT_F32(lse), ATTENTION_SIZES)
 {
-    __local ushort waiting[2][PASSING * HEAD] __attribute__((aligned(256))); // keys, values
+    __local uint4 waiting[2][PASSING * CHUNKS] __attribute__((aligned(256))); // keys, values
 
     const uint lane = get_local_id(0) % 32;
     rows_of_head rows;

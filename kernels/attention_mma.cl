@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Attention on NVIDIA's matrix units, for f16 and bf16: a tile of 64 queries of one head against
+// Attention on NVIDIA's matrix units: a tile of 64 queries of one head against
 // tiles of keys and their values (attention_warps.cl). Tiles are cut by token number, so that a
 // piece of a sequence gives the same bits as the whole.
 //
@@ -55,7 +55,7 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
               int multiply, OUT(y), OUT_F32(lse), ATTENTION_SIZES)
 {
     // Two tiles of keys and values; before the second one comes, the queries are in its place.
-    __local ushort waiting[2][2][KEYS * HEAD] __attribute__((aligned(256)));
+    __local uint4 waiting[2][2][KEYS * CHUNKS] __attribute__((aligned(256)));
     __local keys_of_tile tiles[2];
 
     const uint item = get_local_id(0), lane = item % 32;
@@ -76,7 +76,7 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
     int start = first_seen(rows, token) - null;
     while (start + KEYS <= from.first) start += KEYS;
 
-    __local ushort *queries_tile = waiting[1][0];
+    __local uint4 *queries_tile = waiting[1][0];
     const row_filter filter = {begin - rows.begin, end - rows.begin, 0, 0};
     fetch_rows(queries_tile, OWN, q_buffer + q_offset + rows.query, rows.query_step, (int)E,
                token - rows.begin, &filter);
@@ -138,7 +138,7 @@ attention_mma(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F32(
             const float left = out[c][2 * row] * inverse, right = out[c][2 * row + 1] * inverse;
             odd[row] = odd[row] || !isfinite(left) || !isfinite(right);
             if (c * 8 + column < E)
-                *(__global uint *)(y_row + c * 8 + column) = pack_pair(left, right);
+                store_two(y_row + c * 8 + column, left, right);
         }
         if (present(lse) && column == 0)
             at(lse, rows.lse + n) = (best[row] + log2(sum[row])) * LN_2;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Backward of attention on NVIDIA's matrix units, for f16 and bf16. The formulas are those of
+// Backward of attention on NVIDIA's matrix units. The formulas are those of
 // attention_tiles_backward.cl, the tiles those of attention_warps.cl: attention_mma_dq has queries
 // that stay and keys that pass by, attention_mma_dkv the other way round. Weights are computed again
 // in both, so nothing is added to from two places.
@@ -40,7 +40,7 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
                  OUT_F32(dnull), ATTENTION_SIZES)
 {
     // Two tiles of keys and values; before they come, the queries and their dy are in their place.
-    __local ushort waiting[2][2][KEYS * HEAD] __attribute__((aligned(256)));
+    __local uint4 waiting[2][2][KEYS * CHUNKS] __attribute__((aligned(256)));
     __local keys_of_tile tiles[2];
     __local float null_slopes[OWN], null_weights[OWN];
 
@@ -155,21 +155,21 @@ typedef struct {
 
 // The tile of queries from row number `first` on, with their dy, begins to come; what is not there
 // becomes zeros.
-INLINE void fetch_tile(__local ushort *queries, __local ushort *asked, __local queries_of_tile *tile,
+INLINE void fetch_tile(__local uint4 *queries, __local uint4 *asked, __local queries_of_tile *tile,
                        __global const storage *q, __global const storage *dy,
                        __global const float *q_scores, size_t plane, const rows_of_head *rows, int E,
                        int first, const row_filter *filter)
 {
     const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
-    const int bytes = chunk * 8 < E ? 16 : 0, column = bytes ? chunk * 8 : 0;
+    const int bytes = chunk * CHUNK < E ? 16 : 0, column = bytes ? chunk * CHUNK : 0;
     const uint to = place(row, chunk);
     EACH(n, KEYS / AT_ONCE) {
         const int number = first + row + n * AT_ONCE;
         const bool there = row_is_there(filter, number);
         const size_t from = there ? number : 0;
-        copy_async(queries + to + n * AT_ONCE * HEAD, q + rows->query + from * rows->query_step + column,
+        copy_async(queries + to + n * AT_ONCE * CHUNKS, q + rows->query + from * rows->query_step + column,
                    there ? bytes : 0);
-        copy_async(asked + to + n * AT_ONCE * HEAD, dy + rows->out + from * rows->out_step + column,
+        copy_async(asked + to + n * AT_ONCE * CHUNKS, dy + rows->out + from * rows->out_step + column,
                    there ? bytes : 0);
     }
     const int n = first + item;
@@ -188,7 +188,7 @@ attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores
                   IN(dy), IN_F32(terms), ulong plane, OUT(dkv), OUT_F32(dscores), ATTENTION_SIZES)
 {
     // Two tiles of queries and their dy; before they come, the keys and values are in their place.
-    __local ushort waiting[2][2][KEYS * HEAD] __attribute__((aligned(256)));
+    __local uint4 waiting[2][2][KEYS * CHUNKS] __attribute__((aligned(256)));
     __local queries_of_tile tiles[2];
 
     const size_t h = get_group_id(1), b = get_group_id(2);

@@ -6,33 +6,25 @@
 // they came, two tiles of them, and while one is worked on the next is on its way. Products stay in
 // registers, spread over a warp as the unit left them (nvidia.cl), and go back into it from there.
 //
-// Rows in local memory are HEAD long, in chunks of 8 elements, permuted by the row's number: eight
-// rows that a warp reads at once lie in different banks.
+// Rows in local memory are HEAD long, in chunks of 16 bytes, permuted by the row's number: eight rows
+// that a warp reads at once lie in different banks.
 //
-// Defines: STORAGE 1|2, LOCAL as in attention.cl, HEAD 32|64|128: E rounded up. E and all offsets
-// are multiples of 8.
+// Defines: STORAGE, LOCAL as in attention.cl, HEAD 32|64|128: E rounded up. E and all offsets are
+// multiples of 8. For floats HEAD is at most 64, KEYS 32, and EXACT says whether the unit, which takes
+// them as tf32, multiplies what that leaves of them too.
 
 #define ITEMS   (2 * OWN)
 #define OWN     64 // rows of the tile that stays
 #ifndef KEYS
     #define KEYS 32 // rows of a tile that waits
 #endif
-#define ROW_BYTES (2 * HEAD)
+#define CHUNK   (16 / (int)sizeof(storage)) // elements of one
+#define CHUNKS  (HEAD / CHUNK) // of a row
+#define ROW_BYTES (16 * CHUNKS)
 #define TILE_BYTES (2 * KEYS * ROW_BYTES) // of both kinds
-#define CHUNKS  (HEAD / 8) // of a row
-#define STEPS   (HEAD / 16)
+#define STEPS   (CHUNKS / 2) // the unit takes two chunks of 16 rows at a time, as a left operand
 #define COLUMNS (HEAD / 8) // groups of 8 columns
 #define GROUPS  (KEYS / 8) // groups of 8 rows that pass by
-
-#if STORAGE == 1
-    #define multiply_add multiply_add_f16
-    #define pack_pair    pack_pair_f16
-    #define unpack_pair  unpack_pair_f16
-#else
-    #define multiply_add multiply_add_bf16
-    #define pack_pair    pack_pair_bf16
-    #define unpack_pair  unpack_pair_bf16
-#endif
 
 // Of the rows that stay a lane has row and row + 8, of each group of 8 columns column and its neighbour.
 INLINE int own_row(void) { return get_local_id(0) / 32 * 16 + get_local_id(0) % 32 / 4; }
@@ -47,25 +39,20 @@ INLINE bool any_of_four(bool it_is)
 
 INLINE void clear_sums(float sums[COLUMNS][4]) { EACH(c, COLUMNS) EACH(e, 4) sums[c][e] = 0.0f; }
 
-// Where chunk `chunk` of a row lies in a tile, in elements; and, in bytes, where a row begins and a
+// Where chunk `chunk` of a row lies in a tile, in chunks; and, in bytes, where a row begins and a
 // chunk of it lies: rows are permuted by exclusive or, and so the chunk's number goes in.
-INLINE uint permuted(uint row) { return HEAD == 32 ? row / 2 % 4 : row % 8; }
-INLINE uint place(uint row, uint chunk) { return row * HEAD + (chunk ^ permuted(row)) * 8; }
+INLINE uint permuted(uint row) { return CHUNKS == 4 ? row / 2 % 4 : row % 8; }
+INLINE uint place(uint row, uint chunk) { return row * CHUNKS + (chunk ^ permuted(row)); }
 INLINE uint row_address(uint tile, uint row) { return tile + row * ROW_BYTES + permuted(row) * 16; }
 INLINE uint chunk_address(uint row, uint chunk) { return row ^ (chunk * 16); }
 
-// What a lane says of 16 rows from number `row` on to have them as right operands: for products with
-// them, and for sums of them. 16 further rows lie 16 · ROW_BYTES further: a chunk is found first, so that
-// the compiler sees one address and constants.
+// What a lane says of 16 rows from number `row` on to have them as right operands, for products with
+// them. 16 further rows lie 16 · ROW_BYTES further: a chunk is found first, so that the compiler sees one
+// address and constants.
 INLINE uint operand_address(uint tile, int row)
 {
     const uint lane = get_local_id(0) % 32;
     return chunk_address(row_address(tile, row + lane / 16 * 8 + lane % 8), lane / 8 % 2);
-}
-INLINE uint lines_address(uint tile, int row)
-{
-    const uint lane = get_local_id(0) % 32;
-    return chunk_address(row_address(tile, row + lane / 8 % 2 * 8 + lane % 8), lane / 16);
 }
 
 // What the keys of a tile are besides their rows.
@@ -78,18 +65,18 @@ typedef struct {
 #define AT_ONCE (ITEMS / CHUNKS)
 
 // The tile of keys from token `start` on begins to come; what is not there becomes zeros.
-INLINE void fetch_keys(__local ushort *keys, __local ushort *values, __local keys_of_tile *tile,
+INLINE void fetch_keys(__local uint4 *keys, __local uint4 *values, __local keys_of_tile *tile,
                        const key_source *from, const rows_of_head *rows, int start)
 {
     const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
-    const int bytes = chunk * 8 < from->E ? 16 : 0, column = bytes ? chunk * 8 : 0;
+    const int bytes = chunk * CHUNK < from->E ? 16 : 0, column = bytes ? chunk * CHUNK : 0;
     const uint to = place(row, chunk);
     if (!from->mask && start >= max(from->first, 0) && start + KEYS - 1 <= from->last) {
         __global const storage *key =
             from->kv + rows->key + (size_t)(start + row - rows->first) * rows->key_step + column;
         EACH(n, KEYS / AT_ONCE) {
-            copy_async(keys + to + n * AT_ONCE * HEAD, key, bytes);
-            copy_async(values + to + n * AT_ONCE * HEAD, key + (rows->value - rows->key), bytes);
+            copy_async(keys + to + n * AT_ONCE * CHUNKS, key, bytes);
+            copy_async(values + to + n * AT_ONCE * CHUNKS, key + (rows->value - rows->key), bytes);
             key += AT_ONCE * rows->key_step;
         }
     } else {
@@ -99,9 +86,9 @@ INLINE void fetch_keys(__local ushort *keys, __local ushort *values, __local key
             const bool there = key_is_there(from, rows, token);
             const int safe = there ? token : from->last; // of the others nothing is read
             __global const storage *tensor = tensor_of(from, safe) + (there ? column : 0);
-            copy_async(keys + to + n * AT_ONCE * HEAD, tensor + key_of(from, rows, safe),
+            copy_async(keys + to + n * AT_ONCE * CHUNKS, tensor + key_of(from, rows, safe),
                        there ? bytes : 0);
-            copy_async(values + to + n * AT_ONCE * HEAD, tensor + value_of(from, rows, safe),
+            copy_async(values + to + n * AT_ONCE * CHUNKS, tensor + value_of(from, rows, safe),
                        there ? bytes : 0);
         }
     }
@@ -128,77 +115,14 @@ INLINE bool row_is_there(const row_filter *filter, int row)
 
 // `count` rows from number `first` on, of a tensor whose row n begins at x + n·step, begin to come;
 // what is not there becomes zeros.
-INLINE void fetch_rows(__local ushort *to, int count, __global const storage *x, size_t step, int E,
+INLINE void fetch_rows(__local uint4 *to, int count, __global const storage *x, size_t step, int E,
                        int first, const row_filter *filter)
 {
 #pragma unroll 1
     for (uint n = get_local_id(0); n < count * CHUNKS; n += ITEMS) {
         const uint row = n / CHUNKS, chunk = n % CHUNKS;
-        const bool there = (int)chunk * 8 < E && row_is_there(filter, first + (int)row);
-        const size_t from = there ? (size_t)(first + (int)row) * step + chunk * 8 : 0;
+        const bool there = (int)chunk * CHUNK < E && row_is_there(filter, first + (int)row);
+        const size_t from = there ? (size_t)(first + (int)row) * step + chunk * CHUNK : 0;
         copy_async(to + place(row, chunk), x + from, there ? 16 : 0);
     }
-}
-
-// A warp's 16 rows of the tile that stays, as left operands.
-INLINE void load_own(uint own[STEPS][4], __local const ushort *tile)
-{
-    const uint item = get_local_id(0), lane = item % 32;
-    EACH(step, STEPS)
-        load_matrices(own[step], tile + place(item / 32 * 16 + lane % 16, step * 2 + lane / 16));
-}
-
-// product [16][KEYS] of a warp = own [16][HEAD] · rowsᵀ; `rows` is their operand_address.
-INLINE void multiply_rows(float product[GROUPS][4], uint own[STEPS][4], uint rows)
-{
-    EACH(j, GROUPS) EACH(e, 4) product[j][e] = 0.0f;
-    EACH(step, STEPS) {
-        EACH(pair, GROUPS / 2) {
-            uint right[4];
-            load_matrices_at(right, chunk_address(rows, step * 2) + pair * 16 * ROW_BYTES);
-            multiply_add(product[2 * pair], own[step], right);
-            multiply_add(product[2 * pair + 1], own[step], right + 2);
-        }
-    }
-}
-
-// sums [16][HEAD] of a warp += weights [16][KEYS] · rows; `lines` is their lines_address.
-INLINE void add_rows(float sums[COLUMNS][4], float weights[GROUPS][4], uint lines)
-{
-    EACH(step, KEYS / 16) {
-        // Sums lie as the unit wants its left operand, two groups of 8 columns for 16 k.
-        const uint left[4] = {pack_pair(weights[2 * step][0], weights[2 * step][1]),
-                              pack_pair(weights[2 * step][2], weights[2 * step][3]),
-                              pack_pair(weights[2 * step + 1][0], weights[2 * step + 1][1]),
-                              pack_pair(weights[2 * step + 1][2], weights[2 * step + 1][3])};
-        EACH(pair, COLUMNS / 2) {
-            uint right[4];
-            load_transposed_at(right, chunk_address(lines, pair * 2) + step * 16 * ROW_BYTES);
-            multiply_add(sums[2 * pair], left, right);
-            multiply_add(sums[2 * pair + 1], left, right + 2);
-        }
-    }
-}
-
-// The dot products of a warp's own rows with what was summed for them: sums lie as left operands do.
-INLINE void dot_own(float dots[2], uint own[STEPS][4], float sums[COLUMNS][4])
-{
-    EACH(row, 2) {
-        float dot = 0.0f;
-        EACH(c, COLUMNS) {
-            const float2 pair = unpack_pair(own[c / 2][c % 2 * 2 + row]);
-            dot = fma(pair.x, sums[c][2 * row], fma(pair.y, sums[c][2 * row + 1], dot));
-        }
-        dot += from_lane(dot, 1);
-        dots[row] = dot + from_lane(dot, 2);
-    }
-}
-
-// One row of a warp's sums, times factor, to a row of the device's.
-INLINE void store_sums(__global storage *to, float sums[COLUMNS][4], int row, float factor, int E)
-{
-    EACH(c, COLUMNS)
-        if (c * 8 + (int)own_column() < E)
-            *(__global uint *)(to + c * 8 + own_column()) =
-                pack_pair(sums[c][2 * row] * factor, sums[c][2 * row + 1] * factor);
 }

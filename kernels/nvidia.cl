@@ -50,6 +50,14 @@ inlined void end_batch(void) { asm volatile("cp.async.commit_group;" ::: "memory
 // Waits until no more than `left` of this work-item's batches are under way.
 #define wait_batches(left) asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory")
 
+// 32 bits of local memory.
+inlined uint load_word_at(uint from)
+{
+    uint word;
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(from) : "memory");
+    return word;
+}
+
 // Four 8×8 matrices; lane l says where row l % 8 of matrix l / 8 lies, 16 bytes.
 inlined void load_matrices_at(uint *x, uint row)
 {
@@ -59,7 +67,7 @@ inlined void load_matrices_at(uint *x, uint row)
                  : "memory");
 }
 
-inlined void load_matrices(uint *x, __local const ushort *row)
+inlined void load_matrices(uint *x, __local const void *row)
 {
     load_matrices_at(x, shared_address(row));
 }
@@ -73,22 +81,24 @@ inlined void load_transposed_at(uint *x, uint line)
                  : "memory");
 }
 
-inlined void load_transposed(uint *x, __local const ushort *line)
+inlined void load_transposed(uint *x, __local const void *line)
 {
     load_transposed_at(x, shared_address(line));
 }
 
-// sums [16][8] += a [16 rows][16 k] · b [16 k][8 columns], of f16 or of bf16.
-#define MULTIPLY_ADD(name, type)                                                                    \
+// sums [16][8] += a [16 rows][16 k] · b [16 k][8 columns], of f16 or of bf16; of tf32, a float in its 32
+// bits, 8 k: lane l holds of each 8×4 matrix number l % 4 of row l / 4.
+#define MULTIPLY_ADD(name, shape, type)                                                                    \
     inlined void name(float *sums, const uint *a, const uint *b)                                    \
     {                                                                                               \
-        asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 "                          \
+        asm("mma.sync.aligned." shape ".row.col.f32." type "." type ".f32 "                         \
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                       \
             : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                            \
             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                    \
     }
-MULTIPLY_ADD(multiply_add_f16, "f16")
-MULTIPLY_ADD(multiply_add_bf16, "bf16")
+MULTIPLY_ADD(multiply_add_f16, "m16n8k16", "f16")
+MULTIPLY_ADD(multiply_add_bf16, "m16n8k16", "bf16")
+MULTIPLY_ADD(multiply_add_tf32, "m16n8k8", "tf32")
 
 // Two floats in a uint, the first in its low half.
 #define PACK_PAIR(name, type)                                                                       \
@@ -116,12 +126,26 @@ inlined float2 unpack_pair_bf16(uint pair)
     return (float2)(as_float(pair << 16), as_float(pair & 0xFFFF0000u));
 }
 
-// x of the lane whose number differs by these bits.
+// x of the lane of this number, and of the lane whose number differs by these bits.
+inlined float of_lane(float x, uint lane)
+{
+    float other;
+    asm volatile("shfl.sync.idx.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(other) : "f"(x), "r"(lane));
+    return other;
+}
+
 inlined float from_lane(float x, uint bits)
 {
     float other;
     asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(other) : "f"(x), "r"(bits));
     return other;
+}
+
+// x; what is computed of it is computed here, not once for all before a loop.
+inlined uint anew(uint x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
 }
 
 // All lanes of the warp have come here, and see what the others wrote to local memory before.

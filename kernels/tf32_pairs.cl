@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Floats as Hopper's matrix unit multiplies them: rounded to tf32 (10 bits behind the point; the unit
-// would cut the rest off); or, PAIRS 1, as pairs of f16, x · scale = high + low, of which high · low +
+// Floats as Hopper's matrix unit multiplies them: rounded to tf32 (tf32.cl); or, PAIRS 1, as pairs of f16, x · scale = high + low, of which high · low +
 // low · high + high · high is made. src/gemm/split.c says when that is as exact as float32.
 //
 // 32 k of a row are a line of 128 bytes in either form: 32 floats, or 32 high parts and then their low
@@ -18,17 +17,6 @@
     #define FIRST_CHUNK(eight)  (2 * (eight))
     #define SECOND_CHUNK(eight) (2 * (eight) + 1)
 #endif
-
-// Nearest, ties away from zero; NaN stays NaN. (The instruction for it is slow.)
-inlined uint tf32_of(float x)
-{
-    const uint bits = as_uint(x);
-    if ((bits & 0x7F800000u) != 0x7F800000u) return bits + 0x1000u;
-    return bits << 9 ? bits | 0x00400000u : bits;
-}
-
-// What f16 holds of x, and what of the rest; x is finite.
-inlined float high_of(float x) { return as_float((as_uint(x) + 0x1000u) & 0xFFFFE000u); }
 
 inlined void convert_eight(uint4 *chunks, const float *x, float scale)
 {

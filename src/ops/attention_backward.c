@@ -250,7 +250,7 @@ static colt5_status run_tiles(colt5_context *ctx, const struct attention_backwar
 static colt5_status run_mma(colt5_context *ctx, const struct attention_backward *call)
 {
     const struct attention_problem *a = call->problem;
-    const struct attention_mma_shape shape = attention_mma_shape(a, true);
+    const struct attention_mma_shape shape = attention_mma_shape(ctx, a, true);
     const struct plan plan = {.dq = KERNEL_ATTENTION_MMA_DQ,
                               .dkv = KERNEL_ATTENTION_MMA_DKV,
                               .defines = ATTENTION_MMA_DEFINES(a, shape),

@@ -27,7 +27,7 @@ colt5_status attention_band(colt5_context *ctx, const struct attention_problem *
 static bool fits(const colt5_context *ctx, const struct attention_problem *a)
 {
     const char *wanted = getenv("COLT5_ATTENTION");
-    return a->local && a->E >= NARROWEST && a->window <= REACH &&
+    return a->local && a->q->type != COLT5_F32 && a->E >= NARROWEST && a->window <= REACH &&
            !(wanted && !strcmp(wanted, "mma")) && attention_mma_has(ctx, a, WIDEST) &&
            colt5_context_device_info(ctx)->local_memory >= LOCAL_BYTES;
 }

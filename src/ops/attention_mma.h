@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attention on NVIDIA's matrix units: kernels/attention_mma*.cl, f16 and bf16. `can` says whether
- * they do it: the device has them, the type and the width are theirs, rows are aligned, and they
- * once came to what the plain way comes to (tried when first asked; probe.h). Where the context has
- * COLT5_ATTENTION=tiles in its environment they are left out.
+ * Attention on NVIDIA's matrix units: kernels/attention_mma*.cl; float32 as tf32 where the
+ * context's math is fast, and else with what that leaves of the numbers. `can` says whether they do
+ * it: the device has them, the width is theirs, rows are aligned, and they once came to what the
+ * plain way comes to (tried when first asked; probe.h). Where the context has COLT5_ATTENTION=tiles
+ * in its environment they are left out.
  */
 #ifndef COLT5_OPS_ATTENTION_MMA_H
 #define COLT5_OPS_ATTENTION_MMA_H
@@ -27,13 +28,15 @@ bool attention_mma_can_go_back(colt5_context *ctx, const struct attention_backwa
                                attention_way forward, attention_way_back plain,
                                attention_way_back mma);
 
-/* Defines of the kernels; those of the backward take smaller tiles. */
+/* Defines of the kernels; those of the backward, and of float32, take smaller tiles. */
 struct attention_mma_shape {
     size_t head, keys;
+    bool exact; /* more than tf32; only of float32 */
 };
-struct attention_mma_shape attention_mma_shape(const struct attention_problem *a, bool backward);
+struct attention_mma_shape attention_mma_shape(const colt5_context *ctx,
+                                               const struct attention_problem *a, bool backward);
 #define ATTENTION_MMA_DEFINES(a, shape)                                                            \
     DEFINES(STORAGE((a)->q->type), DEFINE("LOCAL", (a)->local), DEFINE("HEAD", (shape).head),      \
-            DEFINE("KEYS", (shape).keys))
+            DEFINE("KEYS", (shape).keys), DEFINE("EXACT", (shape).exact))
 
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "runtime/check.h"
+#include "runtime/context.h"
 #include "runtime/memory.h"
 
 #define TOKENS 200 /* the second of four tiles of 64 has a whole window of 64 on both sides */
@@ -108,7 +109,7 @@ static void release(struct attention_trial *trial)
     for (size_t i = 0; i < TENSORS; i++) buffer_release(&tensor_of(trial, i)->buffer);
 }
 
-static colt5_status read_values(colt5_context *ctx, const colt5_tensor *tensor, uint16_t *stored,
+static colt5_status read_values(colt5_context *ctx, const colt5_tensor *tensor, void *stored,
                                 float *values)
 {
     const colt5_status status = colt5_tensor_read(ctx, tensor, stored);
@@ -116,11 +117,18 @@ static colt5_status read_values(colt5_context *ctx, const colt5_tensor *tensor, 
     return status;
 }
 
+/* What two ways may differ by, of numbers up to a few ones. */
+static float tolerance(const colt5_context *ctx, colt5_type type)
+{
+    return type == COLT5_F32 && ctx->math == COLT5_MATH_STRICT ? 2e-5f : 0.03f;
+}
+
 /* Whether two results are about the same. Waits for the device. */
 static colt5_status compare(colt5_context *ctx, const colt5_tensor results[2], bool *alike)
 {
     const size_t count = colt5_tensor_count(&results[0]);
-    uint16_t *stored = host_allocate(count * sizeof(*stored));
+    const float most = tolerance(ctx, results[0].type);
+    float *stored = host_allocate(count * sizeof(*stored));
     float *values = host_allocate(2 * count * sizeof(*values));
     colt5_status status =
         stored && values ? COLT5_OK : fail(ctx, COLT5_ERROR_MEMORY, "attention: no host memory");
@@ -128,7 +136,7 @@ static colt5_status compare(colt5_context *ctx, const colt5_tensor results[2], b
         status = read_values(ctx, &results[i], stored, values + i * count);
     *alike = status == COLT5_OK;
     for (size_t i = 0; *alike && i < count; i++)
-        *alike = fabsf(values[i] - values[count + i]) < 0.03f;
+        *alike = fabsf(values[i] - values[count + i]) < most;
     host_release(stored);
     host_release(values);
     return status;

@@ -23,6 +23,7 @@
     X(attention_lanes) \
     X(attention_mma) \
     X(attention_mma_backward) \
+    X(attention_operands) \
     X(attention_tiles) \
     X(attention_tiles_backward) \
     X(attention_vectors) \
@@ -74,6 +75,7 @@
     X(sinkhorn_pass) \
     X(solver) \
     X(sort) \
+    X(tf32) \
     X(tf32_pairs) \
     X(tiled_gemm) \
     X(topk) \
@@ -199,14 +201,16 @@
 /* What files begin with besides common: X(file, that one), a line for each. */
 #define KERNEL_PRELUDE_LIST(X) \
     X(attention_backward, attention) \
-    X(attention_band, attention_warps) \
+    X(attention_band, attention_operands) \
     X(attention_band_backward, attention_band) \
     X(attention_band_forward, attention_band) \
     X(attention_blocks, attention) \
     X(attention_careful, attention) \
     X(attention_lanes, attention) \
-    X(attention_mma, attention_warps) \
-    X(attention_mma_backward, attention_warps) \
+    X(attention_mma, attention_operands) \
+    X(attention_mma_backward, attention_operands) \
+    X(attention_operands, attention_warps) \
+    X(attention_operands, tf32) \
     X(attention_tiles, attention_blocks) \
     X(attention_tiles_backward, attention_blocks) \
     X(attention_vectors, attention_lanes) \
@@ -254,6 +258,7 @@
     X(wgmma_gemm, mma_epilogue) \
     X(tf32_pairs, gemm_tiles) \
     X(tf32_pairs, nvidia) \
+    X(tf32_pairs, tf32) \
     X(wgmma_slabs, hopper) \
     X(wgmma_slabs, tf32_pairs) \
     X(hopper, nvidia)

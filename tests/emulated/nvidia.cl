@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// In the place of kernels/nvidia.cl where its kernels are built for a CPU: the instructions are functions
+// of tests/emulated/lanes.c.
+
+#define inlined             inline __attribute__((always_inline))
+
+#define WARP_LANES          32
+#define this_warp()         ((uint)get_local_id(0) / WARP_LANES)
+#define this_lane()         ((uint)get_local_id(0) % WARP_LANES)
+
+// The program is linked so that its variables, local memory among them, have addresses below 2^32.
+#define shared_address(p)   ((uint)(size_t)(p))
+
+void copy_async_at(uint to, __global const void *from, uint bytes);
+#define copy_async(to, from, bytes) copy_async_at(shared_address(to), from, bytes)
+void end_batch(void);
+void wait_batches(int left);
+
+uint load_word_at(uint from);
+void load_matrices_at(uint *x, uint row);
+void load_transposed_at(uint *x, uint line);
+#define load_matrices(x, row)    load_matrices_at(x, shared_address(row))
+#define load_transposed(x, line) load_transposed_at(x, shared_address(line))
+
+void multiply_add_f16(float *sums, const uint *a, const uint *b);
+void multiply_add_bf16(float *sums, const uint *a, const uint *b);
+void multiply_add_tf32(float *sums, const uint *a, const uint *b);
+
+uint pack_pair_f16(float low, float high);
+uint pack_pair_bf16(float low, float high);
+float float_of_f16(uint bits);
+inlined float2 unpack_pair_f16(uint pair)
+{
+    return (float2)(float_of_f16(pair & 0xFFFF), float_of_f16(pair >> 16));
+}
+inlined float2 unpack_pair_bf16(uint pair)
+{
+    return (float2)(as_float(pair << 16), as_float(pair & 0xFFFF0000u));
+}
+
+float of_lane(float x, uint lane);
+float from_lane(float x, uint bits);
+#define anew(x) (x)
+void warp_barrier(void);
