@@ -108,61 +108,9 @@ inlined void tma_load(uint to, ulong map, uint x, uint y, uint mbarrier)
                  : "memory");
 }
 
-// What this work-item wrote to local memory, matrix units and copies may read.
-inlined void fence_async(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
-inlined uint4 load_shared(uint address)
-{
-    uint4 x;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                 : "r"(address)
-                 : "memory");
-    return x;
-}
-
-inlined uint load_shared_word(uint address)
-{
-    uint x;
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address) : "memory");
-    return x;
-}
-
 inlined void store_shared(uint address, uint4 x)
 {
     asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(x.x), "r"(x.y), "r"(x.z),
                  "r"(x.w)
                  : "memory");
 }
-
-// ---- wgmma: four neighbouring warps multiply operands that lie in local memory
-
-// Operands lie in lines of 128 bytes, whose 16-byte chunks are permuted by the line's number (mod 8),
-// eight lines after each other. A descriptor says where an operand begins; what does not change:
-#define DESCRIPTOR(leading_bytes)                                                                   \
-    (1ul << 62 | (ulong)(1024 / 16) << 32 | (ulong)((leading_bytes) / 16) << 16)
-
-inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4 & 0x3FFF); }
-
-// 64 sums as operands of an instruction: "+f" so that the compiler leaves them in their registers.
-#define EIGHT(x)                                                                                    \
-    "+f"((x)[0]), "+f"((x)[1]), "+f"((x)[2]), "+f"((x)[3]), "+f"((x)[4]), "+f"((x)[5]), "+f"((x)[6]), \
-        "+f"((x)[7])
-#define SIXTY_FOUR(x)                                                                               \
-    EIGHT(x), EIGHT((x) + 8), EIGHT((x) + 16), EIGHT((x) + 24), EIGHT((x) + 32), EIGHT((x) + 40),   \
-        EIGHT((x) + 48), EIGHT((x) + 56)
-
-// Their places among the operands: 0 to 63, 64 to 127.
-#define PLACES_0                                                                                    \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, " \
-    "%21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, " \
-    "%40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, " \
-    "%59, %60, %61, %62, %63"
-#define PLACES_64                                                                                   \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, " \
-    "%83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, "   \
-    "%101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, "    \
-    "%116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-
-#define TEXT(x)  TEXT_(x)
-#define TEXT_(x) #x

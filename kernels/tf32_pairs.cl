@@ -1,40 +1,22 @@
 // SPDX-License-Identifier: MIT
-// Floats as Hopper's matrix unit multiplies them: rounded to tf32 (tf32.cl); or, PAIRS 1, as pairs of f16, x · scale = high + low, of which high · low +
-// low · high + high · high is made. src/gemm/split.c says when that is as exact as float32.
+// Floats as Hopper's matrix unit multiplies them: rounded to tf32 (tf32.cl); or, PAIRS 1, as pairs
+// of f16, x · scale = high + low, of which high · low + low · high + high · high is made. src/gemm/split.c says when that is as exact as float32.
 //
 // 32 k of a row are a line of 128 bytes in either form: 32 floats, or 32 high parts and then their low
-// parts. convert_operand makes lines of B before wgmma_gemm runs, which itself converts A.
+// parts, of each eight the first beside the fifth and so on (wgmma_slabs.cl says why). convert_operand makes
+// lines of B before wgmma_gemm runs, which itself converts A.
 //
 // x is [rows][length] with k contiguous, or TRANSPOSED [length][rows]; lines [rows][line] words, line
 // the length rounded up to 32. A work-item makes eight k of a row.
 //
 // Defines: PAIRS, TRANSPOSED.
 
-#if PAIRS
-    #define FIRST_CHUNK(eight)  (eight) // of the line's 16-byte chunks, of eight neighbours
-    #define SECOND_CHUNK(eight) ((eight) + 4)
-#else
-    #define FIRST_CHUNK(eight)  (2 * (eight))
-    #define SECOND_CHUNK(eight) (2 * (eight) + 1)
-#endif
-
-inlined void convert_eight(uint4 *chunks, const float *x, float scale)
+// High and low parts of two numbers times scale.
+inlined void pair_two(uint *high, uint *low, float a, float b, float scale)
 {
-#if PAIRS
-    uint high[4], low[4];
-    #pragma unroll
-    for (uint i = 0; i < 4; i++) {
-        const float a = x[2 * i] * scale, b = x[2 * i + 1] * scale;
-        const float a_high = high_of(a), b_high = high_of(b);
-        high[i] = pack_pair_f16(a_high, b_high);
-        low[i] = pack_pair_f16(a - a_high, b - b_high);
-    }
-    chunks[0] = (uint4)(high[0], high[1], high[2], high[3]);
-    chunks[1] = (uint4)(low[0], low[1], low[2], low[3]);
-#else
-    chunks[0] = (uint4)(tf32_of(x[0]), tf32_of(x[1]), tf32_of(x[2]), tf32_of(x[3]));
-    chunks[1] = (uint4)(tf32_of(x[4]), tf32_of(x[5]), tf32_of(x[6]), tf32_of(x[7]));
-#endif
+    const float a_high = high_of(a * scale), b_high = high_of(b * scale);
+    *high = pack_pair_f16(a_high, b_high);
+    *low = pack_pair_f16(a * scale - a_high, b * scale - b_high);
 }
 
 #ifdef TRANSPOSED
@@ -55,10 +37,19 @@ __kernel void convert_operand(IN(x), IN_I32(ranges), OUT(lines), const uint rows
         const size_t at_i = TRANSPOSED ? (size_t)(k + i) * rows + row : (size_t)row * length + k + i;
         eight[i] = k + i < length ? load(x, at_i) : 0.0f;
     }
-    uint4 chunks[2];
-    convert_eight(chunks, eight, scaled ? pair_scale(ranges_buffer + ranges_offset, 1, 1) : 1.0f);
     __global uint4 *to = (__global uint4 *)(lines_buffer + lines_offset + (size_t)row * line + k / 32 * 32);
-    to[FIRST_CHUNK(k % 32 / 8)] = chunks[0];
-    to[SECOND_CHUNK(k % 32 / 8)] = chunks[1];
+    #if PAIRS
+    const float scale = scaled ? pair_scale(ranges_buffer + ranges_offset, 1, 1) : 1.0f;
+    uint high[4], low[4];
+        #pragma unroll
+    for (uint i = 0; i < 4; i++) pair_two(&high[i], &low[i], eight[i], eight[i + 4], scale);
+    to[k % 32 / 8] = (uint4)(high[0], high[1], high[2], high[3]);
+    to[k % 32 / 8 + 4] = (uint4)(low[0], low[1], low[2], low[3]);
+    #else
+        #pragma unroll
+    for (uint i = 0; i < 2; i++)
+        to[k % 32 / 4 + i] = (uint4)(tf32_of(eight[4 * i]), tf32_of(eight[4 * i + 1]), tf32_of(eight[4 * i + 2]),
+                                     tf32_of(eight[4 * i + 3]));
+    #endif
 }
 #endif

@@ -2,9 +2,8 @@
 // tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
 // There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
-// of C of one part of K (parts leave their bare sums below each other). Its last warps fetch slabs,
-// and convert floats of A; the first eight, two consumers, multiply (wgmma_slabs.cl). With ALTERNATE the
-// consumers take turns: one finishes its tile while the other one multiplies. Without, each has half
+// of C of one part of K (parts leave their bare sums below each other). Its last warp fetches slabs; the
+// first eight, two consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its tile while the other one multiplies. Without, each has half
 // the rows of every tile. That is for pairs: the unit cuts off what lies below a sum's last digit, so
 // their sums are added to others, as floats, every PROMOTE slabs, and registers hold half a tile of both.
 //
@@ -17,16 +16,12 @@
 #endif
 
 #define CONSUMERS 256 // work-items
-#define FETCHERS  (CONVERT ? 128 : 32)
-#define ITEMS     (CONSUMERS + FETCHERS)
+#define ITEMS     (CONSUMERS + 32)
 #define BLOCKS    (ALTERNATE ? 2 : 1) // of 64 rows, of a consumer
-#define AHEAD     (STAGES - 3)        // slabs that come while others are converted
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
 
-// Numbers of barriers of several warps; each consumer waits for its turn at its own.
-#define TURN       4
-#define CONVERTERS 6
+#define TURN 4 // the number of a barrier of several warps; each consumer waits for its turn at its own
 
 typedef struct {
     uint tiles_m, tiles_n, slabs; // slabs of a part
@@ -82,7 +77,7 @@ inlined void begin_work(const plan *all, fetch_state *next, uint work)
 inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong maps)
 {
     if (next->work >= all->works) return;
-    const uint slab = slab_at(arena, next->place.stage), arrival = landed(arena, next->place.stage);
+    const uint slab = slab_at(arena, next->place.stage), arrival = full(arena, next->place.stage);
     mbarrier_wait(empty(arena, next->place.stage), next->place.parity ^ 1);
     mbarrier_arrive_expecting(arrival, 2 * OPERAND);
     fetch_operand(slab, maps, TRANSPOSE_A, next->tile.x, next->k, arrival);
@@ -100,44 +95,42 @@ inlined void fetch_all(const plan *all, uint arena, ulong maps)
     while (next.work < all->works) fetch_next(all, &next, arena, maps);
 }
 
-// The same, by one of the converters, who all wait for each slab and convert its A.
-inlined void fetch_and_convert(const plan *all, uint arena, ulong maps, float scale)
-{
-    const uint r = get_local_id(0) - CONSUMERS;
-    fetch_state next = {.place = {0, 0}};
-    ring_place now = {0, 0};
-    float x[32];
-    begin_work(all, &next, get_group_id(0));
-    if (r == 0)
-        for (uint i = 0; i < AHEAD; i++) fetch_next(all, &next, arena, maps);
-    for (uint work = get_group_id(0); work < all->works; work += get_num_groups(0))
-        for (uint s = 0; s < all->slabs; s++) {
-            if (r == 0) fetch_next(all, &next, arena, maps);
-            warp_barrier();
-            mbarrier_wait(landed(arena, now.stage), now.parity);
-            const uint a = slab_at(arena, now.stage);
-            load_row(x, a, TRANSPOSE_A, r);
-            if (TRANSPOSE_A) named_barrier_sync(CONVERTERS, FETCHERS); // all have read it
-            store_row(a, r, x, scale);
-            fence_async();
-            warp_barrier();
-            if (r % 32 == 0) mbarrier_arrive(full(arena, now.stage));
-            step_on(&now);
-        }
-}
-
 // ---- multiplying
+
+// A consumer's part of the slabs.
+typedef struct {
+    uint arena, rows; // the first of the tile's that are its own
+    float scale;      // of A's floats
+} consumer;
+
+// The slab at a: its product is begun. When the first of its instructions are, those of the one before are
+// done: that is empty again.
+inlined void multiply_next(float *sums, const consumer *own, uint a, uint add, uint before)
+{
+    const ulong b = descriptor(B_FORM, a + OPERAND);
+#if FLOATS
+    const uint row = own->rows + this_warp() % 4 * 16;
+    #pragma unroll
+    for (uint block = 0; block < BLOCKS; block++) {
+        uint left[16];
+        load_left(left, a, row + block * 64, own->scale);
+        multiply_rows(sums + block * 64, left, b, add);
+        if (block == 0 && add && this_lane() == 0) mbarrier_arrive(before);
+    }
+#else
+    multiply_slab(sums, descriptor(A_FORM, a + own->rows * LINE), b, add);
+    if (add && this_lane() == 0) mbarrier_arrive(before);
+#endif
+}
 
 // sums = the product of so many slabs from place on. All but the last become empty on the way; its
 // product may still be under way.
-inlined void multiply_slabs(float *sums, uint count, uint arena, ring_place *place, uint rows)
+inlined void multiply_slabs(float *sums, const consumer *own, uint count, ring_place *place)
 {
     uint before = 0;
     for (uint s = 0; s < count; s++) {
-        mbarrier_wait(full(arena, place->stage), place->parity);
-        const uint a = slab_at(arena, place->stage);
-        multiply_slab(sums, descriptor(A_FORM, a + rows * LINE), descriptor(B_FORM, a + OPERAND), s);
-        if (s > 0 && get_local_id(0) % 32 == 0) mbarrier_arrive(empty(arena, before));
+        mbarrier_wait(full(own->arena, place->stage), place->parity);
+        multiply_next(sums, own, slab_at(own->arena, place->stage), s, empty(own->arena, before));
         before = place->stage;
         step_on(place);
     }
@@ -145,30 +138,30 @@ inlined void multiply_slabs(float *sums, uint count, uint arena, ring_place *pla
 
 inlined void empty_last(uint arena, const ring_place *place)
 {
-    if (get_local_id(0) % 32 == 0)
+    if (this_lane() == 0)
         mbarrier_arrive(empty(arena, (place->stage == 0 ? STAGES : place->stage) - 1));
 }
 
 // A consumer's sums of a work whose first slab is at place.
 #if ALTERNATE
-inlined void multiply_work(float *sums, uint slabs, uint arena, ring_place *place, uint rows)
+inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
-    multiply_slabs(sums, slabs, arena, place, rows);
+    multiply_slabs(sums, own, slabs, place);
     named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS); // the other one's turn
     wait_for_products(sums);
-    empty_last(arena, place);
+    empty_last(own->arena, place);
     advance(place, slabs); // the other one's
 }
 #else
-inlined void multiply_work(float *sums, uint slabs, uint arena, ring_place *place, uint rows)
+inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
     float some[64];
     #pragma unroll
     for (uint i = 0; i < 64; i++) sums[i] = some[i] = 0.0f;
     for (uint s = 0; s < slabs; s += PROMOTE) {
-        multiply_slabs(some, min(slabs - s, (uint)PROMOTE), arena, place, rows);
+        multiply_slabs(some, own, min(slabs - s, (uint)PROMOTE), place);
         wait_for_products(some);
-        empty_last(arena, place);
+        empty_last(own->arena, place);
     #pragma unroll
         for (uint i = 0; i < 64; i++) sums[i] += some[i];
     }
@@ -206,13 +199,12 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
            const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
-    RETARGET(ALL_BYTES, 168);
+    RETARGET(ALL_BYTES, 224);
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {
         for (uint stage = 0; stage < STAGES; stage++) {
-            mbarrier_init(landed(base, stage), 1);
+            mbarrier_init(full(base, stage), 1);
             mbarrier_init(empty(base, stage), ALTERNATE ? 4 : 8); // warps
-            if (CONVERT) mbarrier_init(full(base, stage), FETCHERS / 32);
         }
         mbarriers_are_ready();
     }
@@ -224,21 +216,14 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
     if (item >= CONSUMERS) {
         const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 64);
-        if (item < CONSUMERS + 32) {
-            make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
-            publish_tensor_map(where, base + MAPS);
-            publish_tensor_map(where + 128, base + MAPS + 128);
-        }
-#if CONVERT
-        fetch_and_convert(&all, base, where,
-                          present(ranges) ? pair_scale(ranges_buffer + ranges_offset, 0, 1) : 1.0f);
-#else
+        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
+        publish_tensor_map(where, base + MAPS);
+        publish_tensor_map(where + 128, base + MAPS + 128);
         if (item == CONSUMERS) fetch_all(&all, base, where);
-#endif
         return;
     }
 
-    const uint consumer = item / 128, rows = ALTERNATE ? 0 : consumer * 64;
+    const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
     __local float *stage = (__local float *)arena + item / 32 * STAGED;
     struct around around = {
@@ -248,7 +233,9 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         MAY_BE(4) && present(scatter), MAY_BE(1) && gelu_after != 0,
         !MAY_BE(5),
         M, N, scatter_rows, c_rows, 0, alpha, 1.0f, {0.0f, 0.0f}};
+    consumer own = {base, ALTERNATE ? 0 : number * 64, 1.0f};
     if (present(ranges)) {
+        own.scale = pair_scale(ranges_buffer + ranges_offset, 0, 1);
         around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
         around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
     }
@@ -256,17 +243,17 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     float sums[64 * BLOCKS];
 #pragma unroll
     for (uint i = 0; i < 64 * BLOCKS; i++) sums[i] = 0.0f;
-    if (ALTERNATE && consumer == 1) {
+    if (ALTERNATE && number == 1) {
         advance(&place, slabs);
         named_barrier_arrive(TURN, CONSUMERS); // the first turn is the other one's
     }
-    for (uint work = get_group_id(0) + (ALTERNATE ? consumer * get_num_groups(0) : 0);
+    for (uint work = get_group_id(0) + (ALTERNATE ? number * get_num_groups(0) : 0);
          work < all.works; work += step) {
         const uint2 tile = tile_of_work(&all, work);
-        if (ALTERNATE) named_barrier_sync(TURN + consumer, CONSUMERS);
-        multiply_work(sums, slabs, base, &place, rows);
+        if (ALTERNATE) named_barrier_sync(TURN + number, CONSUMERS);
+        multiply_work(sums, &own, slabs, &place);
         around.first_row = part_of_work(&all, work) * M;
         finish_work(&around, stage, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
-                    tile.x + rows, tile.y);
+                    tile.x + own.rows, tile.y);
     }
 }

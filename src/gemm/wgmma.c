@@ -16,7 +16,6 @@
 #define LINE       128 /* bytes of k that a slab has of a row */
 #define GROUP_OF_K 32  /* floats in a line */
 #define ITEMS      288
-#define CONVERTERS 96 /* work-items more, where floats are converted */
 #define MAP_INTS   64 /* two tensor maps, of each work-group */
 
 #define LEAST         64                  /* rows and columns from where it pays */
@@ -153,7 +152,7 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
         {NULL, 0}};
     const colt5_status status =
         launch(ctx, KERNEL_WGMMA_GEMM, defines,
-               GROUPS(works < groups ? works : groups, 1, 1, ITEMS + (is_f32 ? CONVERTERS : 0)),
+               GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
                ARGS(TENSOR(product->a), TENSOR(b), TENSOR(product->maps), TENSOR(product->c),
                     TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
                     TENSOR(product->scatter), TENSOR(pairs ? &product->pairs->ranges : NULL),

@@ -81,6 +81,7 @@
     X(topk) \
     X(warps) \
     X(warps_trial) \
+    X(wgmma) \
     X(wgmma_gemm) \
     X(wgmma_slabs)
 
@@ -255,6 +256,7 @@
     X(warps_trial, warps) \
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
+    X(wgmma_gemm, wgmma) \
     X(wgmma_gemm, mma_epilogue) \
     X(tf32_pairs, gemm_tiles) \
     X(tf32_pairs, nvidia) \

@@ -5,55 +5,16 @@
  * LOCAL, HEAD, KEYS, and BAND for those of short windows.
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lanes.h"
+#include "numbers.h"
 #include "reference/reference.h"
 
-#define ITEMS  128
+#define GROUP  128
 #define OWN    64
 #define LOG2_E 1.44269504088896340736
-
-/* ---- numbers as they are stored ---- */
-
-#if STORAGE == 0
-typedef float storage;
-#elif STORAGE == 1
-typedef _Float16 storage;
-#else
-typedef __bf16 storage;
-#endif
-
-static storage stored(double x)
-{
-#if STORAGE == 2 /* nothing computes with it: by its bits */
-    const float single = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &single, sizeof(bits));
-    const uint16_t high = isnan(x) ? 0x7FC0 : (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-    storage y;
-    memcpy(&y, &high, sizeof(y));
-    return y;
-#else
-    return (storage)x;
-#endif
-}
-
-static double value_of(storage x)
-{
-#if STORAGE == 2
-    uint16_t high;
-    memcpy(&high, &x, sizeof(high));
-    const uint32_t bits = (uint32_t)high << 16;
-    float y;
-    memcpy(&y, &bits, sizeof(y));
-    return y;
-#else
-    return (double)x;
-#endif
-}
 
 /* What the arithmetic may be off by, of the norm. */
 #if STORAGE == 0
@@ -63,66 +24,10 @@ static const double forward_bound = STORAGE == 1 ? 1e-3 : 6e-3;
 static const double backward_bound = STORAGE == 1 ? 2e-3 : 1e-2;
 #endif
 
-static double uniform(void)
-{
-    static uint64_t state = 0x9E3779B97F4A7C15u;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(state >> 11) / (double)((uint64_t)1 << 53);
-}
-
-/* A tensor for the kernels and for the reference, of numbers that the storage has exactly. */
-struct numbers {
-    size_t count;
-    storage *kernel;
-    double *exact;
-};
-
-static void *allocate(size_t bytes)
-{
-    void *p = aligned_alloc(256, (bytes + 511) / 256 * 256);
-    if (!p) exit(1);
-    memset(p, 0xFF, (bytes + 511) / 256 * 256); /* NaN of every type */
-    return p;
-}
-
-static struct numbers some_numbers(size_t count)
-{
-    struct numbers n = {count, allocate(count * sizeof(storage)), allocate(count * sizeof(double))};
-    for (size_t i = 0; i < count; i++) {
-        n.kernel[i] = stored(2.4 * (uniform() + uniform() + uniform()) - 3.6);
-        n.exact[i] = value_of(n.kernel[i]);
-    }
-    return n;
-}
-
 static void spoil(struct numbers *n, size_t from, size_t count)
 {
     for (size_t i = from; i < from + count; i++)
         n->exact[i] = value_of(n->kernel[i] = stored(i % 3 ? NAN : INFINITY));
-}
-
-static void release(struct numbers *n)
-{
-    free(n->kernel), free(n->exact);
-}
-
-static int failures;
-
-static void compare(const char *what, const void *have, bool floats, const double *want,
-                    size_t count, double bound)
-{
-    double off = 0, all = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double x =
-            floats ? (double)((const float *)have)[i] : value_of(((const storage *)have)[i]);
-        off += pow(x - want[i], 2);
-        all += pow(want[i], 2);
-    }
-    /* What is 0 is so because terms, some tens, cancel. */
-    const double error = all > 0 ? sqrt(off / all) : sqrt(off) / 10;
-    if (error < bound) return;
-    printf("FAILED %s is off by %.2g, more than %.2g\n", what, error, bound);
-    failures++;
 }
 
 /* ---- the kernels ---- */
@@ -216,7 +121,7 @@ static size_t query_tiles(const struct call *c)
 static void run(void (*kernel)(const void *), const struct call *c, size_t tiles)
 {
     const size_t groups[3] = {BAND ? tiles * c->H : tiles, BAND ? 1 : c->H, c->B};
-    run_groups(kernel, c, ITEMS, groups);
+    run_groups(kernel, c, GROUP, groups);
 }
 
 /* What queries bring along: kernels/attention_backward.cl. */

@@ -10,11 +10,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-#define LANES 32
-#define ITEMS 128 /* at most */
-#define WARPS (ITEMS / LANES)
 #define STACK (1 << 18)
-#define WORDS 10 /* a lane gives, at most */
 
 /* ---- work-items ---- */
 
@@ -25,11 +21,12 @@ static struct item {
 } items[ITEMS];
 static jmp_buf scheduler;
 static size_t item_count, current, group[3], group_counts[3];
+static size_t grid[3], grid_id[3];
 static size_t idle; /* turns since something happened */
 static void (*kernel_called)(const void *);
 static const void *kernel_arguments;
 
-static void fail(const char *why)
+void lanes_fail(const char *why)
 {
     fprintf(stderr, "lanes: %s (work-item %zu)\n", why, current);
     exit(1);
@@ -55,16 +52,26 @@ static void start(struct item *item)
     setcontext(&context);
 }
 
-/* Lets the others go on. */
-static void yield(void)
+size_t lanes_item(void)
 {
-    if (idle++ > 4 * item_count) fail("waits for others that never come");
+    return current;
+}
+
+void lanes_progress(void)
+{
+    idle = 0;
+}
+
+void lanes_yield(void)
+{
+    if (idle++ > 4 * item_count) lanes_fail("waits for others that never come");
     if (!_setjmp(items[current].state)) _longjmp(scheduler, 1);
 }
 
 static void run_group(void)
 {
     static volatile size_t next, left; /* a jump comes back to them */
+    hopper_begin_group();
     for (size_t i = 0; i < item_count; i++) items[i].begun = items[i].ended = false;
     for (next = 0, left = 1;; next = (next + 1) % item_count) {
         if (next == 0 && left == 0) return;
@@ -94,24 +101,34 @@ void run_groups(void (*kernel)(const void *arguments), const void *arguments, si
     }
 }
 
-/* ---- what they do together ---- */
+void run_grid(void (*kernel)(const void *arguments), const void *arguments, const size_t count[3])
+{
+    const size_t all = count[0] * count[1] * count[2];
+    memcpy(grid, count, sizeof(grid));
+    for (size_t i = 0; i < all; i++) {
+        grid_id[0] = i % count[0];
+        grid_id[1] = i / count[0] % count[1];
+        grid_id[2] = i / count[0] / count[1];
+        kernel(arguments);
+    }
+}
 
-typedef void together(uint32_t in[LANES][WORDS], uint32_t out[LANES][4]);
+/* ---- what they do together ---- */
 
 static struct meeting {
     size_t arrived, rounds;
     together *what;
-    uint32_t in[LANES][WORDS], out[LANES][4];
+    uint32_t in[LANES][GIVES], out[LANES][TAKES];
 } warps[WARPS], whole_group;
 
 /* Comes back when all have come here. The last does it for all. */
 static void meet(struct meeting *m, size_t count, together *what)
 {
-    if (m->arrived && m->what != what) fail("lanes of a warp do different things together");
+    if (m->arrived && m->what != what) lanes_fail("lanes of a warp do different things together");
     m->what = what;
     const size_t round = m->rounds;
     if (++m->arrived < count) {
-        while (m->rounds == round) yield();
+        while (m->rounds == round) lanes_yield();
         return;
     }
     if (what) what(m->in, m->out);
@@ -120,7 +137,7 @@ static void meet(struct meeting *m, size_t count, together *what)
     idle = 0;
 }
 
-static uint32_t *with_warp(together *what, const void *words, size_t count)
+uint32_t *with_warp(together *what, const void *words, size_t count)
 {
     struct meeting *m = &warps[current / LANES];
     memcpy(m->in[current % LANES], words, count * sizeof(uint32_t));
@@ -128,14 +145,14 @@ static uint32_t *with_warp(together *what, const void *words, size_t count)
     return m->out[current % LANES];
 }
 
-static uint32_t bits_of(float x)
+uint32_t bits_of(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof(bits));
     return bits;
 }
 
-static float float_of(uint32_t bits)
+float float_of(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof(x));
@@ -147,6 +164,16 @@ static float float_of(uint32_t bits)
 size_t _Z12get_local_idj(unsigned dimension)
 {
     return dimension ? 0 : current;
+}
+
+size_t _Z13get_global_idj(unsigned dimension)
+{
+    return grid_id[dimension];
+}
+
+size_t _Z15get_global_sizej(unsigned dimension)
+{
+    return grid[dimension];
 }
 
 size_t _Z12get_group_idj(unsigned dimension)
@@ -220,6 +247,11 @@ int _Z3maxii(int a, int b)
     return a > b ? a : b;
 }
 
+unsigned _Z3minjj(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
 int _Z3minii(int a, int b)
 {
     return a < b ? a : b;
@@ -242,8 +274,8 @@ static struct copies {
 void copy_async_at(uint32_t to, const void *from, unsigned bytes)
 {
     struct copies *mine = &copies[current];
-    if (mine->count == COPIES) fail("too many copies are under way");
-    if (to % 16 || (bytes && (uintptr_t)from % 16)) fail("a copy is not aligned");
+    if (mine->count == COPIES) lanes_fail("too many copies are under way");
+    if (to % 16 || (bytes && (uintptr_t)from % 16)) lanes_fail("a copy is not aligned");
     mine->waiting[mine->count++] = (struct copy){(char *)(uintptr_t)to, from, bytes, mine->batch};
 }
 
@@ -275,17 +307,17 @@ uint32_t load_word_at(uint32_t from)
 
 /* ---- lanes ---- */
 
-static void barrier_of_lanes(uint32_t in[LANES][WORDS], uint32_t out[LANES][4])
+static void barrier_of_lanes(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES])
 {
     (void)in, (void)out;
 }
 
 void warp_barrier(void)
 {
-    with_warp(barrier_of_lanes, NULL, 0);
+    with_warp(barrier_of_lanes, &(uint32_t){0}, 1);
 }
 
-static void read_lanes(uint32_t in[LANES][WORDS], uint32_t out[LANES][4])
+static void read_lanes(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES])
 {
     for (size_t lane = 0; lane < LANES; lane++) out[lane][0] = in[in[lane][1] % LANES][0];
 }
@@ -302,7 +334,7 @@ float from_lane(float x, uint32_t bits)
 
 /* ---- ldmatrix: lane l says where row l % 8 of matrix l / 8 lies ---- */
 
-static void load_rows(uint32_t in[LANES][WORDS], uint32_t out[LANES][4])
+static void load_rows(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES])
 {
     for (size_t lane = 0; lane < LANES; lane++)
         for (size_t m = 0; m < 4; m++)
@@ -314,19 +346,19 @@ static uint32_t half_at(uint32_t from)
     return *(const uint16_t *)(uintptr_t)from;
 }
 
-static void load_lines(uint32_t in[LANES][WORDS], uint32_t out[LANES][4])
+static void load_lines(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES])
 {
     for (size_t lane = 0; lane < LANES; lane++)
         for (size_t m = 0; m < 4; m++) {
             const uint32_t *lines = &in[m * 8 + lane % 4 * 2][0];
             const uint32_t at = (uint32_t)(lane / 4 * 2);
-            out[lane][m] = half_at(lines[0] + at) | half_at(lines[WORDS] + at) << 16;
+            out[lane][m] = half_at(lines[0] + at) | half_at(lines[GIVES] + at) << 16;
         }
 }
 
 static void load_four(together *how, uint32_t *x, uint32_t row)
 {
-    if (row % 16) fail("a row of a matrix is not aligned");
+    if (row % 16) lanes_fail("a row of a matrix is not aligned");
     memcpy(x, with_warp(how, &row, 1), 4 * sizeof(*x));
 }
 
@@ -344,12 +376,12 @@ void load_transposed_at(uint32_t *x, uint32_t line)
 
 /* Element (row, k) of a, 16 rows of `words` words, and word (k, column) of b: which lane has it,
  * and as which of its words. */
-static uint32_t word_of_a(uint32_t in[LANES][WORDS], size_t row, size_t word)
+static uint32_t word_of_a(uint32_t in[LANES][GIVES], size_t row, size_t word)
 {
     return in[row % 8 * 4 + word % 4][4 + row / 8 + word / 4 * 2];
 }
 
-static uint32_t word_of_b(uint32_t in[LANES][WORDS], size_t word, size_t column)
+static uint32_t word_of_b(uint32_t in[LANES][GIVES], size_t word, size_t column)
 {
     return in[column * 4 + word % 4][8 + word / 4];
 }
@@ -357,14 +389,15 @@ static uint32_t word_of_b(uint32_t in[LANES][WORDS], size_t word, size_t column)
 typedef double product_of_words(uint32_t a, uint32_t b);
 
 /* The unit adds exactly, and cuts the sum off. */
-static uint32_t cut_off(double sum)
+float cut_off(double sum)
 {
     const float nearest = (float)sum;
     const bool farther = fabs((double)nearest) > fabs(sum) && isfinite(nearest);
-    return bits_of(farther ? nextafterf(nearest, 0) : nearest);
+    return farther ? nextafterf(nearest, 0) : nearest;
 }
 
-static void multiply(uint32_t in[LANES][WORDS], uint32_t out[LANES][4], product_of_words *product)
+static void multiply(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES],
+                     product_of_words *product)
 {
     for (size_t lane = 0; lane < LANES; lane++)
         for (size_t e = 0; e < 4; e++) {
@@ -372,7 +405,7 @@ static void multiply(uint32_t in[LANES][WORDS], uint32_t out[LANES][4], product_
             double sum = float_of(in[lane][e]);
             for (size_t word = 0; word < 8; word++)
                 sum += product(word_of_a(in, row, word), word_of_b(in, word, column));
-            out[lane][e] = cut_off(sum);
+            out[lane][e] = bits_of(cut_off(sum));
         }
 }
 
@@ -402,17 +435,17 @@ static double product_of_f16(uint32_t a, uint32_t b)
 }
 
 #define MULTIPLY_ADD(type)                                                                         \
-    static void multiply_##type(uint32_t in[LANES][WORDS], uint32_t out[LANES][4])                 \
+    static void multiply_##type(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES])             \
     {                                                                                              \
         multiply(in, out, product_of_##type);                                                      \
     }                                                                                              \
     void multiply_add_##type(float *sums, const uint32_t *a, const uint32_t *b)                    \
     {                                                                                              \
-        uint32_t words[WORDS];                                                                     \
+        uint32_t words[10];                                                                        \
         memcpy(words, sums, 4 * sizeof(*words));                                                   \
         memcpy(words + 4, a, 4 * sizeof(*words));                                                  \
         memcpy(words + 8, b, 2 * sizeof(*words));                                                  \
-        memcpy(sums, with_warp(multiply_##type, words, WORDS), 4 * sizeof(*sums));                 \
+        memcpy(sums, with_warp(multiply_##type, words, 10), 4 * sizeof(*sums));                    \
     }
 MULTIPLY_ADD(f16)
 MULTIPLY_ADD(bf16)

@@ -9,10 +9,38 @@
 #define TESTS_EMULATED_LANES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-/* Calls kernel(arguments) for every work-item of groups[0] × groups[1] × groups[2] work-groups.
- * Work-items that wait for others which never come end the program. */
+#define LANES 32
+#define ITEMS 288 /* at most */
+#define WARPS (ITEMS / LANES)
+#define GIVES 80 /* words of a lane, at most */
+#define TAKES 64
+
+/* Calls kernel(arguments) for every work-item of groups[0] × groups[1] × groups[2] work-groups, one
+ * after the other. Work-items that wait for others which never come end the program. */
 void run_groups(void (*kernel)(const void *arguments), const void *arguments, size_t items,
                 const size_t groups[3]);
+
+/* The same for a kernel whose work-items have nothing to do with each other. */
+void run_grid(void (*kernel)(const void *arguments), const void *arguments, const size_t items[3]);
+
+/* For instructions. */
+_Noreturn void lanes_fail(const char *why);
+size_t lanes_item(void);
+void lanes_yield(void);    /* lets the others go on */
+void lanes_progress(void); /* what others may have waited for has happened */
+
+/* What a warp does together: from what its lanes give to what they take. */
+typedef void together(uint32_t in[LANES][GIVES], uint32_t out[LANES][TAKES]);
+uint32_t *with_warp(together *what, const void *words, size_t count);
+
+uint32_t bits_of(float x);
+float float_of(uint32_t bits);
+float float_of_f16(uint32_t bits); /* the low half */
+float cut_off(double sum);         /* as units round their sums */
+
+/* hopper.c: nothing is left of the work-group before. */
+void hopper_begin_group(void);
 
 #endif

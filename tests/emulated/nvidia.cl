@@ -8,6 +8,13 @@
 #define this_warp()         ((uint)get_local_id(0) / WARP_LANES)
 #define this_lane()         ((uint)get_local_id(0) % WARP_LANES)
 
+#define UNIT_ROWS           16
+#define UNIT_COLUMNS        8
+#define UNIT_SUMS           4
+#define SUMS_TOGETHER       2
+#define sum_row(lane, e)    ((lane) / 4 + (e) / 2 * 8)
+#define sum_column(lane, e) ((lane) % 4 * 2 + (e) % 2)
+
 // The program is linked so that its variables, local memory among them, have addresses below 2^32.
 #define shared_address(p)   ((uint)(size_t)(p))
 

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wgmma_gemm, and the kernel that converts its floats, built for this CPU (script/check-emulated),
+ * beside the reference in double precision. Built with the defines of the kernels: STORAGE, PAIRS,
+ * TRANSPOSE_A, TRANSPOSE_B, C_F32, AROUND; B_TRANSPOSED is what TRANSPOSE_B would be were floats
+ * not converted.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lanes.h"
+#include "numbers.h"
+#include "reference/reference.h"
+
+#define GROUP  288
+#define DEPTH  (STORAGE ? 64 : 32)
+#define FLOATS (STORAGE == 0)
+
+#if C_F32
+typedef float result;
+#else
+typedef storage result;
+#endif
+
+/* What the arithmetic may be off by, of the norm. */
+static const double bound = PAIRS    ? 3e-7
+                            : FLOATS ? 6e-4
+                            : C_F32  ? 1e-6
+                                     : (STORAGE == 1 ? 6e-4 : 4e-3);
+
+#define TENSOR(type, name) type *name, uint64_t name##_offset
+#define GIVE(p)            (p), (p) ? 0 : UINT64_MAX
+
+void wgmma_gemm(TENSOR(const storage, a), TENSOR(const storage, b), TENSOR(int, maps),
+                TENSOR(result, c), TENSOR(const storage, bias), TENSOR(const float, row_scale),
+                TENSOR(const result, residual), TENSOR(const int, scatter),
+                TENSOR(const int, ranges), unsigned M, unsigned N, unsigned K, unsigned b_length,
+                unsigned slabs, unsigned parts, unsigned scatter_rows, unsigned c_rows, float alpha,
+                int gelu_after);
+void convert_operand(TENSOR(const storage, x), TENSOR(const int, ranges), TENSOR(storage, lines),
+                     unsigned rows, unsigned length, unsigned line);
+
+/* One product, as the kernels are given it; NULL: absent. */
+struct call {
+    unsigned M, N, K, line, slabs, parts;
+    const storage *a, *b, *bias;
+    storage *lines;
+    int *maps, *ranges;
+    result *c, *residual;
+};
+
+static void multiply(const void *arguments)
+{
+    const struct call *p = arguments;
+    wgmma_gemm(GIVE(p->a), GIVE(FLOATS ? p->lines : p->b), GIVE(p->maps), GIVE(p->c), GIVE(p->bias),
+               GIVE((const float *)NULL), GIVE(p->residual), GIVE((const int *)NULL),
+               GIVE(p->ranges), p->M, p->N, p->K, FLOATS ? p->line : p->K, p->slabs, p->parts, 0, 0,
+               1, 0);
+}
+
+#if STORAGE == 0
+/* Work-items along the first dimension alone: one of them does a column of groups. */
+static void convert(const void *arguments)
+{
+    const struct call *p = arguments;
+    convert_operand(GIVE(p->b), GIVE(p->ranges), GIVE(p->lines), p->N, p->K, p->line);
+}
+
+/* The largest magnitude's bits; that of the runs' least is taken to be as large. */
+static void find_range(const struct numbers *x, int *range)
+{
+    float most = 0;
+    for (size_t i = 0; i < x->count; i++) most = fmaxf(most, fabsf(x->kernel[i]));
+    memcpy(range, &most, sizeof(most));
+    range[1] = ~range[0];
+}
+#endif
+
+static const struct shape {
+    unsigned M, N, K, parts, groups;
+} shapes[] = {
+    {200, 136, 104, 1, 2}, {128, 128, 32, 1, 1}, {72, 264, 328, 1, 3}, {136, 72, 512, 3, 2}};
+
+static void check(const struct shape *s)
+{
+    const size_t count = (size_t)s->M * s->N;
+    struct numbers a = some_numbers((size_t)s->M * s->K), b = some_numbers((size_t)s->N * s->K);
+    struct numbers bias = some_numbers(s->N);
+    const unsigned line = (s->K + 31) / 32 * 32, all = (s->K + DEPTH - 1) / DEPTH;
+    const unsigned slabs = (all + s->parts - 1) / s->parts;
+    const bool bare = s->parts > 1, has_bias = !bare && (AROUND & 1) != 0,
+               adds = !bare && (AROUND & 8) != 0;
+    double *want = allocate(count * sizeof(*want)), *residual = allocate(count * sizeof(*residual));
+    struct call call = {.M = s->M,
+                        .N = s->N,
+                        .K = s->K,
+                        .line = line,
+                        .slabs = slabs,
+                        .parts = s->parts,
+                        .a = a.kernel,
+                        .b = b.kernel,
+                        .bias = has_bias ? bias.kernel : NULL,
+                        .lines = allocate((size_t)s->N * line * sizeof(storage)),
+                        .maps = allocate(s->groups * 256),
+                        .c = allocate(s->parts * count * sizeof(result)),
+                        .residual = adds ? allocate(count * sizeof(result)) : NULL};
+    int ranges[4];
+    for (size_t i = 0; adds && i < count; i++)
+        residual[i] = (double)(call.residual[i] = (result)(i % 5));
+#if STORAGE == 0
+    find_range(&a, ranges), find_range(&b, ranges + 2);
+    call.ranges = PAIRS ? ranges : NULL;
+    const size_t eights = line / 8;
+    run_grid(convert, &call,
+             (size_t[]){B_TRANSPOSED ? eights : s->N, B_TRANSPOSED ? s->N : eights, 1});
+#else
+    (void)ranges;
+#endif
+    run_groups(multiply, &call, GROUP, (size_t[]){s->groups, 1, 1});
+    reference_gemm(&(struct reference_gemm){.M = s->M,
+                                            .N = s->N,
+                                            .K = s->K,
+                                            .transpose_a = TRANSPOSE_A,
+                                            .transpose_b = B_TRANSPOSED,
+                                            .a = a.exact,
+                                            .b = b.exact,
+                                            .bias = has_bias ? bias.exact : NULL,
+                                            .residual = adds ? residual : NULL},
+                   want);
+    for (size_t part = 1; part < s->parts; part++)
+        for (size_t i = 0; i < count; i++)
+            call.c[i] = (result)(call.c[i] + call.c[part * count + i]);
+    compare("C", call.c, C_F32, want, count, bound);
+    release(&a), release(&b), release(&bias);
+    free(call.lines), free(call.maps), free(call.c), free(call.residual), free(want),
+        free(residual);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+        if (C_F32 || shapes[i].parts == 1) check(&shapes[i]);
+    return failures > 0;
+}

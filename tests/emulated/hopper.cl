@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// In the place of kernels/hopper.cl: the instructions are functions of tests/emulated/hopper.c.
+
+#define RETARGET(local_bytes, registers)
+
+void mbarrier_init(uint mbarrier, uint arrivals);
+inlined void mbarriers_are_ready(void) {}
+void mbarrier_arrive(uint mbarrier);
+void mbarrier_arrive_expecting(uint mbarrier, uint bytes);
+void mbarrier_wait(uint mbarrier, uint parity);
+
+void named_barrier_sync(uint number, uint items);
+void named_barrier_arrive(uint number, uint items);
+
+void make_tensor_map(uint map, uint bytes, __global const void *matrix, uint lines, uint length,
+                     uint box_lines);
+#define MAKE_TENSOR_MAP(map, element, bytes, matrix, lines, length, box_lines)                      \
+    make_tensor_map(map, bytes, matrix, lines, length, box_lines)
+void publish_tensor_map(ulong to, uint map);
+void tma_load(uint to, ulong map, uint x, uint y, uint mbarrier);
+
+inlined void store_shared(uint address, uint4 x) { *(__local uint4 *)(size_t)address = x; }
