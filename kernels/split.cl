@@ -18,23 +18,34 @@ inlined long line_of(__global const int *index, bool by_index, uint line, uint l
     return by_index ? picked(index, line, index_rows, x_rows) : (long)line;
 }
 
-// Adds to ranges[2·slot] and [2·slot + 1] what pairs_hold() asks for. A work-group looks at 32 lines
-// of 128 elements: at runs of 32 along lines and across them. The order of the maxima is no matter.
+// Work-groups that look at an operand, one after the other along its lines.
+inlined uint blocks_along(uint length) { return (length + 4 * LANES - 1) / (4 * LANES); }
+inlined uint blocks_of(uint lines, uint length)
+{
+    return (lines + LINES - 1) / LINES * blocks_along(length);
+}
+
+// Adds to ranges what pairs_hold() asks for, of A and then of B. A work-group looks at 32 lines of 128
+// elements: at runs of 32 along lines and across them. The order of the maxima is no matter.
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-split_range(IN(x), IN_I32(index), OUT_I32(ranges), const uint lines, const uint length,
-            const uint index_rows, const uint x_rows, const uint slot)
+split_range(IN(a), IN_I32(index), IN(b), OUT_I32(ranges), const uint a_lines, const uint a_length,
+            const uint b_lines, const uint b_length, const uint index_rows, const uint a_rows)
 {
     __local uint along[LINES][LANES + 1], across[ITEMS / LANES][4 * LANES], found[2];
     const uint item = get_local_id(0), lane = item % LANES, team = item / LANES;
-    const uint blocks = (length + 4 * LANES - 1) / (4 * LANES);
-    const uint first = get_group_id(0) / blocks * LINES, n = (get_group_id(0) % blocks * LANES + lane) * 4;
+    const uint blocks_of_a = blocks_of(a_lines, a_length);
+    const bool of_a = get_group_id(0) < blocks_of_a;
+    const uint block = get_group_id(0) - (of_a ? 0 : blocks_of_a), slot = of_a ? 0 : 1;
+    const uint lines = of_a ? a_lines : b_lines, length = of_a ? a_length : b_length;
+    __global const storage *x = of_a ? a_buffer + a_offset : b_buffer + b_offset;
+    const uint along_line = blocks_along(length);
+    const uint first = block / along_line * LINES, n = (block % along_line * LANES + lane) * 4;
 
     uint4 most = (uint4)(0);
     for (uint line = team; line < LINES; line += ITEMS / LANES) {
-        const long from = line_of(index_buffer + index_offset, present(index), first + line, lines,
-                                  index_rows, x_rows);
-        const uint4 size = from < 0 ? (uint4)(0)
-                                    : as_uint4(four(x_buffer + x_offset + from * length, n, length)) & 0x7FFFFFFFu;
+        const long from = line_of(index_buffer + index_offset, of_a && present(index), first + line, lines,
+                                  index_rows, a_rows);
+        const uint4 size = from < 0 ? (uint4)(0) : as_uint4(four(x + from * length, n, length)) & 0x7FFFFFFFu;
         along[line][lane] = max(max(size.x, size.y), max(size.z, size.w));
         most = max(most, size);
     }

@@ -6,6 +6,7 @@
  * device finds out; where not, plain tiles make the product. Both are launched, one does nothing.
  */
 #include "gemm/backend.h"
+#include "runtime/check.h"
 #include "runtime/context.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
@@ -65,26 +66,24 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     return 2 * number + product->transpose_b;
 }
 
-static colt5_status find_range(colt5_context *ctx, const struct gemm *product,
-                               const struct operand *operand, int slot)
+/* Work-groups that look for an operand's range. */
+static size_t blocks_of(const struct operand *operand)
 {
-    const size_t blocks = (operand->lines + 31) / 32 * ((operand->length + 127) / 128);
-    return launch(ctx, KERNEL_SPLIT_RANGE,
-                  DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1),
-                          DEFINE("VECTOR", vectors_of(product, slot == 0))),
-                  GROUPS(blocks, 1, 1, 256),
-                  ARGS(TENSOR(operand->tensor), TENSOR(operand->index),
-                       TENSOR(&product->pairs->ranges), INT((int)operand->lines),
-                       INT((int)operand->length), INT((int)product->index_rows),
-                       INT((int)product->a_rows), INT(slot)));
+    return (operand->lines + 31) / 32 * ((operand->length + 127) / 128);
 }
 
 colt5_status gemm_find_ranges(colt5_context *ctx, const struct gemm *product)
 {
     const struct operand a = operand_a(product), b = operand_b(product);
-    colt5_status status = clear_tensor(ctx, &product->pairs->ranges);
-    if (status == COLT5_OK) status = find_range(ctx, product, &a, 0);
-    return status == COLT5_OK ? find_range(ctx, product, &b, 1) : status;
+    const bool vectors = vectors_of(product, true) && vectors_of(product, false);
+    CHECK(clear_tensor(ctx, &product->pairs->ranges));
+    return launch(ctx, KERNEL_SPLIT_RANGE,
+                  DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("VECTOR", vectors)),
+                  GROUPS(blocks_of(&a) + blocks_of(&b), 1, 1, 256),
+                  ARGS(TENSOR(a.tensor), TENSOR(a.index), TENSOR(b.tensor),
+                       TENSOR(&product->pairs->ranges), INT((int)a.lines), INT((int)a.length),
+                       INT((int)b.lines), INT((int)b.length), INT((int)product->index_rows),
+                       INT((int)product->a_rows)));
 }
 
 static colt5_status make_pairs(colt5_context *ctx, const struct gemm *product,

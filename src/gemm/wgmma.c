@@ -150,17 +150,16 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         DEFINE("AROUND", parts > 1 ? 32u * (product->N % 8 != 0) : around_of(product)),
         {NULL, 0}};
-    const colt5_status status =
-        launch(ctx, KERNEL_WGMMA_GEMM, defines,
-               GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
-               ARGS(TENSOR(product->a), TENSOR(b), TENSOR(product->maps), TENSOR(product->c),
-                    TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
-                    TENSOR(product->scatter), TENSOR(pairs ? &product->pairs->ranges : NULL),
-                    INT((int)product->M), INT((int)product->N), INT((int)product->K),
-                    INT((int)(product->pairs ? b->dims[1] : product->K)),
-                    INT((int)((part + depth - 1) / depth)), INT((int)parts),
-                    INT((int)product->scatter_rows), INT((int)product->c_rows),
-                    FLOAT(gemm_alpha(product)), INT(product->gelu)));
+    const colt5_status status = launch(
+        ctx, KERNEL_WGMMA_GEMM, defines, GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
+        ARGS(TENSOR(product->a), TENSOR(b), TENSOR(product->maps), TENSOR(product->c),
+             TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
+             TENSOR(product->scatter), TENSOR(pairs ? &product->pairs->ranges : NULL),
+             INT((int)product->M), INT((int)product->N), INT((int)product->K),
+             INT((int)(product->pairs ? b->dims[1] : product->K)),
+             INT((int)((part + depth - 1) / depth)), INT((int)parts),
+             INT((int)product->scatter_rows), INT((int)product->c_rows), FLOAT(gemm_alpha(product)),
+             INT(product->gelu)));
     return status == COLT5_OK && pairs ? gemm_launch_tiled(ctx, product, parts, part) : status;
 }
 

@@ -67,14 +67,24 @@ static void convert(const void *arguments)
     convert_operand(GIVE(p->b), GIVE(p->ranges), GIVE(p->lines), p->N, p->K, p->line);
 }
 
-/* The largest magnitude's bits; that of the runs' least is taken to be as large. */
-static void find_range(const struct numbers *x, int *range)
+    #if PAIRS
+void split_range(TENSOR(const storage, a), TENSOR(const int, index), TENSOR(const storage, b),
+                 TENSOR(int, ranges), unsigned a_lines, unsigned a_length, unsigned b_lines,
+                 unsigned b_length, unsigned index_rows, unsigned a_rows);
+
+static void find_ranges(const void *arguments)
 {
-    float most = 0;
-    for (size_t i = 0; i < x->count; i++) most = fmaxf(most, fabsf(x->kernel[i]));
-    memcpy(range, &most, sizeof(most));
-    range[1] = ~range[0];
+    const struct call *p = arguments;
+    split_range(GIVE(p->a), GIVE((const int *)NULL), GIVE(p->b), GIVE(p->ranges),
+                TRANSPOSE_A ? p->K : p->M, TRANSPOSE_A ? p->M : p->K, B_TRANSPOSED ? p->N : p->K,
+                B_TRANSPOSED ? p->K : p->N, 0, 0);
 }
+
+static size_t blocks_of(size_t lines, size_t length)
+{
+    return (lines + 31) / 32 * ((length + 127) / 128);
+}
+    #endif
 #endif
 
 static const struct shape {
@@ -105,12 +115,17 @@ static void check(const struct shape *s)
                         .maps = allocate(s->groups * 256),
                         .c = allocate(s->parts * count * sizeof(result)),
                         .residual = adds ? allocate(count * sizeof(result)) : NULL};
-    int ranges[4];
+    int ranges[4] = {0};
     for (size_t i = 0; adds && i < count; i++)
         residual[i] = (double)(call.residual[i] = (result)(i % 5));
 #if STORAGE == 0
-    find_range(&a, ranges), find_range(&b, ranges + 2);
-    call.ranges = PAIRS ? ranges : NULL;
+    #if PAIRS
+    call.ranges = ranges;
+    run_groups(find_ranges, &call, 256,
+               (size_t[]){blocks_of(TRANSPOSE_A ? s->K : s->M, TRANSPOSE_A ? s->M : s->K) +
+                              blocks_of(B_TRANSPOSED ? s->N : s->K, B_TRANSPOSED ? s->K : s->N),
+                          1, 1});
+    #endif
     const size_t eights = line / 8;
     run_grid(convert, &call,
              (size_t[]){B_TRANSPOSED ? eights : s->N, B_TRANSPOSED ? s->N : eights, 1});

@@ -252,6 +252,41 @@ unsigned _Z3minjj(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
+unsigned _Z3maxjj(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+typedef uint32_t uint4 __attribute__((vector_size(16)));
+
+uint4 _Z3maxDv4_jS_(uint4 a, uint4 b)
+{
+    for (int i = 0; i < 4; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+
+void _Z7vstore4Dv4_jmPU7CLlocalj(uint4 x, size_t i, uint32_t *p)
+{
+    memcpy(p + 4 * i, &x, sizeof(x));
+}
+
+static uint32_t set_max(volatile uint32_t *p, uint32_t x)
+{
+    const uint32_t before = *p;
+    *p = before > x ? before : x;
+    return before;
+}
+
+uint32_t _Z10atomic_maxPU7CLlocalVjj(volatile uint32_t *p, uint32_t x)
+{
+    return set_max(p, x);
+}
+
+uint32_t _Z10atomic_maxPU8CLglobalVjj(volatile uint32_t *p, uint32_t x)
+{
+    return set_max(p, x);
+}
+
 int _Z3minii(int a, int b)
 {
     return a < b ? a : b;
