@@ -46,7 +46,7 @@ struct call {
     unsigned M, N, K, line, slabs, parts;
     const storage *a, *b, *bias;
     storage *lines;
-    int *maps, *ranges;
+    int *maps, *ranges, found[4]; /* ranges: what was found, of pairs */
     result *c, *residual;
 };
 
@@ -115,12 +115,11 @@ static void check(const struct shape *s)
                         .maps = allocate(s->groups * 256),
                         .c = allocate(s->parts * count * sizeof(result)),
                         .residual = adds ? allocate(count * sizeof(result)) : NULL};
-    int ranges[4] = {0};
     for (size_t i = 0; adds && i < count; i++)
         residual[i] = (double)(call.residual[i] = (result)(i % 5));
 #if STORAGE == 0
     #if PAIRS
-    call.ranges = ranges;
+    call.ranges = call.found;
     run_groups(find_ranges, &call, 256,
                (size_t[]){blocks_of(TRANSPOSE_A ? s->K : s->M, TRANSPOSE_A ? s->M : s->K) +
                               blocks_of(B_TRANSPOSED ? s->N : s->K, B_TRANSPOSED ? s->K : s->N),
@@ -129,8 +128,6 @@ static void check(const struct shape *s)
     const size_t eights = line / 8;
     run_grid(convert, &call,
              (size_t[]){B_TRANSPOSED ? eights : s->N, B_TRANSPOSED ? s->N : eights, 1});
-#else
-    (void)ranges;
 #endif
     run_groups(multiply, &call, GROUP, (size_t[]){s->groups, 1, 1});
     reference_gemm(&(struct reference_gemm){.M = s->M,
