@@ -10,8 +10,8 @@ destdir=${DESTDIR:-}
 : "${srcdir:?}" "${bindir:?}" "${libdir:?}"
 export PKG_CONFIG_PATH="$destdir$libdir/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$destdir"
 export LD_LIBRARY_PATH="$destdir$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export XDG_CACHE_HOME="$work/cache" POCL_CACHE_DIR="$work/pocl"
-mkdir "$work/cache" "$work/pocl"
+export XDG_CACHE_HOME="$work/cache" POCL_CACHE_DIR="${POCL_CACHE_DIR:-$work/pocl}"
+mkdir -p "$work/cache" "$POCL_CACHE_DIR"
 cc=${CC:-cc} cxx=${CXX:-c++}
 
 static=

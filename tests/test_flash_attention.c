@@ -159,9 +159,11 @@ static struct run half_run(int i)
     return make_run(s, storage_types[1 + i % 2]);
 }
 
-/* Where only the plain kernels run, the narrow ones will do. */
+/* Where only the plain kernels run, the narrow ones will do; under a checker one type of each. */
 static bool half_left_out(int i)
 {
+    if (tiny() && i % 2 != (halves[i / 2].E == 13)) return true;
+    if (on_tiles() && (i % 2 || halves[i / 2].E == 13)) return true;
     return (tiny() || on_tiles()) && halves[i / 2].E > 24;
 }
 
@@ -189,7 +191,8 @@ END_TEST
 
 START_TEST(equal_calls_give_equal_bits)
 {
-    const struct shape s = {1, 40, tiny() ? 30 : 200, 2, 40, 1, 0.9, true, true, true, true};
+    const size_t M = tiny() ? 30 : 200, E = tiny() ? 8 : 40;
+    const struct shape s = {1, 40, M, 2, E, 1, 0.9, true, true, true, true};
     struct run r = make_run(s, COLT5_F32);
     upload_run(&r);
     compare(&r);
@@ -305,7 +308,7 @@ END_TEST
 
 START_TEST(gradients_of_sixteen_bits)
 {
-    if (half_left_out(_i) || (on_tiles() && (_i % 2 || halves[_i / 2].E == 13))) return;
+    if (half_left_out(_i)) return;
     check_backward(half_run(_i));
 }
 END_TEST
@@ -331,7 +334,7 @@ END_TEST
 /* Each gradient alone, and equal bits for equal calls. */
 START_TEST(gradients_can_be_left_out)
 {
-    const struct shape s = {2, 9, 12, 4, 8, 2, 0.9, true, true, true, true};
+    const struct shape s = {1, 9, 12, 4, 8, 2, 0.9, true, true, true, true};
     struct run r = make_run(s, COLT5_F32);
     upload_run(&r);
     struct gradients g = make_gradients(&r);
@@ -407,7 +410,6 @@ START_TEST(bad_gradients_are_refused)
     struct run r =
         make_run((struct shape){1, 5, 6, 4, 4, 2, 0.9, true, true, true, true}, COLT5_F32);
     upload_run(&r);
-    compare(&r);
     struct gradients g = make_gradients(&r);
     colt5_flash_attention_inputs inputs = inputs_of(&r);
     colt5_flash_attention_gradients d = wanted(&r, &g);
@@ -552,7 +554,7 @@ START_TEST(bad_calls_are_refused)
     r = good;
     assert_untouched(&r.dy);
     assert_untouched(&r.dlse);
-    compare(&r);
+    if (!tiny() || _i % 4 == 0) compare(&r);
     free_run(&r);
 }
 END_TEST
@@ -571,18 +573,21 @@ static TCase *make_case(const char *name)
     tcase_add_test(tests, queries_without_dy_do_not_matter);
     tcase_add_test(tests, gradients_can_be_left_out);
     tcase_add_loop_test(tests, the_reference_is_its_difference_quotient, 0, 2);
-    tcase_add_loop_test(tests, bad_gradients_are_refused, 0,
-                        sizeof(bad_gradients) / sizeof(bad_gradients[0]));
-    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
     return tests;
 }
 
 int main(void)
 {
     Suite *suite = suite_create("flash_attention");
-    TCase *tiles = make_case("GPU kernels");
-    use_gpu_kernels(tiles);
-    suite_add_tcase(suite, make_case("own kernels"));
-    suite_add_tcase(suite, tiles);
+    TCase *tests = make_case("own kernels");
+    tcase_add_loop_test(tests, bad_gradients_are_refused, 0,
+                        sizeof(bad_gradients) / sizeof(bad_gradients[0]));
+    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
+    suite_add_tcase(suite, tests);
+    if (!has_gpu_kernels()) {
+        TCase *tiles = make_case("GPU kernels");
+        use_gpu_kernels(tiles);
+        suite_add_tcase(suite, tiles);
+    }
     return run_device_suite(suite);
 }

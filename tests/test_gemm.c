@@ -178,6 +178,9 @@ START_TEST(whole_numbers_multiply_exactly)
 {
     const char *backend = backends[_i / 8];
     const colt5_type type = _i % 8 < 4 ? COLT5_F32 : COLT5_BF16;
+    /* Two layouts of each type where all would be slow, and on a CPU of what is made for GPUs. */
+    const bool foreign = !strcmp(backend, "tiled") && !has_gpu_kernels();
+    if ((tiny() || foreign) && _i / 4 % 2 != _i % 2) return;
     for (int i = 0; i < SIZES; i++) {
         struct problem p = make_problem(odd_sizes[i], type, COLT5_F32, (unsigned)_i % 4, 0, true);
         if (solve(&p, backend)) assert_equal(&p.c, p.want);

@@ -30,6 +30,7 @@ static void run_case(const char *name, colt5_type type, bool inject, colt5_route
 
 START_TEST(routes_injected)
 {
+    if (tiny() && _i / 3 % 3 != _i % 3) return; /* the types take turns */
     run_case(cases[_i / 3], storage_types[_i % 3], true, NULL);
 }
 END_TEST

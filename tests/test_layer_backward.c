@@ -38,9 +38,12 @@ START_TEST(gradients_are_added_to)
     for (size_t i = 0; i < weights; i++) twice[i] /= 2;
     ck_assert_double_le(relative_error(twice, once, weights), 1e-6);
     assert_same_bits(twice + weights, once + weights, count - weights); /* dx is written */
-    double *again = results_of(&round, &count);
-    assert_same_bits(again, once, count);
-    free(once), free(twice), free(again);
+    if (!tiny()) {
+        double *again = results_of(&round, &count);
+        assert_same_bits(again, once, count);
+        free(again);
+    }
+    free(once), free(twice);
     round_close(&round);
 }
 END_TEST
@@ -78,7 +81,7 @@ START_TEST(runs_agree)
     const colt5_config config = round_config(COLT5_TRANSFORMER_BLOCK, _i);
     round_open(&config, COLT5_F32, 1, 13, 3, &round);
     double *first = results_of(&round, &count);
-    for (int repeat = 0; repeat < (tiny() ? 3 : 100); repeat++) {
+    for (int repeat = 0; repeat < (tiny() ? 1 : 100); repeat++) {
         double *again = results_of(&round, &count);
         assert_same_bits(again, first, count);
         free(again);
@@ -404,9 +407,12 @@ START_TEST(bad_calls_are_refused)
     for (size_t i = 0; i < weights; i++) ck_assert(have[i] == 0);
     assert_same_bits(have + weights, want + weights, count - weights);
     free(have);
-    have = results_of(&round, &count);
-    assert_same_bits(have, want, count);
-    free(want), free(have);
+    if (!tiny() || _i == 0) {
+        have = results_of(&round, &count);
+        assert_same_bits(have, want, count);
+        free(have);
+    }
+    free(want);
     round_close(&round);
     round_close(&other);
 }
@@ -437,24 +443,27 @@ END_TEST
 
 int main(void)
 {
-    /* Under a checker a block alone, which holds all there is. */
+    /* Under a checker a block alone, which holds all there is; for what the host alone does, the
+     * least of layers. */
     const int first = tiny() ? COLT5_TRANSFORMER_BLOCK : 0, one = first + 1;
     const int kinds = tiny() ? one : ROUND_KINDS, all = tiny() ? one : ROUND_KINDS * ROUND_VARIANTS;
+    const int least = tiny() ? 1 : ROUND_KINDS;
     Suite *suite = suite_create("layer_backward");
     TCase *tests = tcase_create("layer_backward");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, gradients_are_added_to, first, all);
     tcase_add_loop_test(tests, each_is_wanted_alone, first, kinds);
     tcase_add_loop_test(tests, runs_agree, 0, tiny() ? 1 : 2);
-    tcase_add_loop_test(tests, recomputing_gives_the_same_bits, first, all);
+    tcase_add_loop_test(tests, recomputing_gives_the_same_bits, tiny() ? COLT5_ENCODER : 0,
+                        tiny() ? COLT5_ENCODER + 1 : all);
     tcase_add_loop_test(tests, keeping_changes_no_output, first, all);
     tcase_add_loop_test(tests, chunks_agree, first, all);
-    tcase_add_loop_test(tests, forwards_may_interleave, first, kinds);
+    tcase_add_loop_test(tests, forwards_may_interleave, 0, least);
     tcase_add_loop_test(tests, masked_rows_reach_nothing, first, all);
     tcase_add_loop_test(tests, scores_of_routers_are_kept, first, all);
-    tcase_add_loop_test(tests, gradients_are_written, first, kinds);
-    tcase_add_loop_test(tests, a_plan_is_what_happens, first, tiny() ? one : 4 * ROUND_KINDS);
-    tcase_add_loop_test(tests, a_small_device_is_refused_early, first, kinds);
+    tcase_add_loop_test(tests, gradients_are_written, 0, least);
+    tcase_add_loop_test(tests, a_plan_is_what_happens, 0, tiny() ? 1 : 4 * ROUND_KINDS);
+    tcase_add_loop_test(tests, a_small_device_is_refused_early, 0, least);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, FAULTS);
     tcase_add_test(tests, nothing_is_refused_by_null);
     suite_add_tcase(suite, tests);

@@ -112,7 +112,8 @@ static bool on_tiles(void)
 
 static bool left_out(struct shape s, bool backward)
 {
-    return (tiny() && s.N > 33) || (on_tiles() && (s.E == 33 || (backward && s.E == 128)));
+    return (tiny() && (s.N > 33 || (backward && s.E == 33))) ||
+           (on_tiles() && (s.E == 33 || (backward && s.E == 128)));
 }
 
 START_TEST(near_tokens_are_averaged)
@@ -139,9 +140,12 @@ static struct run half_run(int i)
                     s.share);
 }
 
-/* Where only the plain kernels run, one width will do for both types. */
+/* Where only the plain kernels run, one width will do for both types; under a checker one type of
+ * each of two. */
 static bool half_left_out(int i)
 {
+    if (tiny() && i / 2 % 2 != i / 4) return true;
+    if (on_tiles() && i / 2 % 2) return true;
     return (tiny() || on_tiles()) && i / 4 > (on_tiles() ? 0 : 1);
 }
 
@@ -170,7 +174,8 @@ END_TEST
 /* A token out of reach may hold anything: what a causal model must never look at, for one. */
 START_TEST(tokens_out_of_reach_do_not_matter)
 {
-    const size_t N = 100, w = 9, bad = 50;
+    if (tiny() && _i >= 4) return;
+    const size_t N = tiny() ? 40 : 100, w = 9, bad = N / 2;
     const double worst = _i / 2 % 2 ? INFINITY : NAN;
     const bool half = _i >= 4 && !on_tiles();
     struct run r = make_run(1, N, 2, half ? 64 : 16, w, _i % 2, half ? COLT5_BF16 : COLT5_F32, 1);
@@ -243,7 +248,7 @@ END_TEST
 
 START_TEST(equal_calls_give_equal_bits)
 {
-    struct run r = make_run(1, tiny() ? 20 : 90, 2, 40, 8, false, COLT5_F32, 0.9);
+    struct run r = make_run(1, tiny() ? 20 : 90, 2, tiny() ? 8 : 40, 8, false, COLT5_F32, 0.9);
     upload_run(&r);
     compare(&r);
     double *first = download(&r.dy);
@@ -309,14 +314,15 @@ static void check_backward(struct run r)
 START_TEST(the_gradient_is_that_of_the_average)
 {
     const struct shape s = shapes[_i / 2];
-    if (left_out(s, true)) return;
+    /* Under a checker causal or not, each with a mask and without. */
+    if (left_out(s, true) || (tiny() && _i % 2 != (_i / 2 + 1) / 2 % 2)) return;
     check_backward(make_run(s.B, s.N, s.H, s.E, s.window, _i % 2, COLT5_F32, s.share));
 }
 END_TEST
 
 START_TEST(gradients_of_sixteen_bits)
 {
-    if (half_left_out(_i) || (on_tiles() && _i / 2 % 2)) return;
+    if (half_left_out(_i)) return;
     check_backward(half_run(_i));
 }
 END_TEST
@@ -520,7 +526,7 @@ START_TEST(bad_calls_are_refused)
                   colt5_message(ctx));
     assert_untouched(&r.dy);
     assert_untouched(&r.dlse);
-    compare(&r);
+    if (!tiny() || _i % 4 == 0) compare(&r);
     free_run(&r);
 }
 END_TEST
@@ -540,18 +546,21 @@ static TCase *make_case(const char *name)
     tcase_add_loop_test(tests, gradients_of_sixteen_bits, 0, 4 * HALVES);
     tcase_add_loop_test(tests, gradients_of_pieces_add_up, 0, 2);
     tcase_add_loop_test(tests, the_reference_is_its_difference_quotient, 0, 2);
-    tcase_add_loop_test(tests, bad_gradients_are_refused, 0,
-                        sizeof(bad_gradients) / sizeof(bad_gradients[0]));
-    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
     return tests;
 }
 
 int main(void)
 {
     Suite *suite = suite_create("local_attention");
-    TCase *tiles = make_case("GPU kernels");
-    use_gpu_kernels(tiles);
-    suite_add_tcase(suite, make_case("own kernels"));
-    suite_add_tcase(suite, tiles);
+    TCase *tests = make_case("own kernels");
+    tcase_add_loop_test(tests, bad_gradients_are_refused, 0,
+                        sizeof(bad_gradients) / sizeof(bad_gradients[0]));
+    tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
+    suite_add_tcase(suite, tests);
+    if (!has_gpu_kernels()) {
+        TCase *tiles = make_case("GPU kernels");
+        use_gpu_kernels(tiles);
+        suite_add_tcase(suite, tiles);
+    }
     return run_device_suite(suite);
 }

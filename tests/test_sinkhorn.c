@@ -228,7 +228,7 @@ START_TEST(choices_scores_and_gradients_are_the_references)
 END_TEST
 
 static const struct sinkhorn_case plain = {"plain", 2, 2,       19,
-                                           5,       1, NO_MASK, {0.7F, 8, 0, 77, 0, 0}};
+                                           5,       1, NO_MASK, {0.7F, 3, 0, 77, 0, 0}};
 
 START_TEST(a_forward_alone_gives_the_same)
 {

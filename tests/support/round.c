@@ -11,7 +11,7 @@ colt5_config round_config(colt5_layer_kind kind, int variant)
     c.light_heads = c.heavy_heads = 2;
     c.light_dim_head = c.heavy_dim_head = 8;
     c.light_window_size = 12;
-    c.depth = 2;
+    c.depth = tiny() ? 1 : 2;
     c.vocab_size = 23;
     c.rotary_emb = c.light_rotary_emb = variant & 1;
     c.num_routed_kv = variant & 2 ? 2 : 1;

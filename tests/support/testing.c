@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "runtime/context.h"
+#include "runtime/launch.h"
 #include "runtime/memory.h"
 
 #define CANARY 32 /* elements on each side */
@@ -90,6 +91,15 @@ static void own_kernels(void)
 void use_gpu_kernels(TCase *tests)
 {
     tcase_add_unchecked_fixture(tests, gpu_kernels, own_kernels);
+}
+
+bool has_gpu_kernels(void)
+{
+    colt5_context *made = ctx;
+    if (!made && colt5_context_create(NULL, &made) != COLT5_OK) return false;
+    const bool shaped = !device_is_cpu(made);
+    if (!ctx) colt5_context_destroy(made);
+    return shaped;
 }
 
 bool tiny(void)

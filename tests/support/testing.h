@@ -34,6 +34,9 @@ int run_forked_device_suite(Suite *suite);
 /* The tests of this case run GPU-shaped kernels, whatever the device (COLT5_KERNELS). */
 void use_gpu_kernels(TCase *tests);
 
+/* Whether the device's own kernels are GPU-shaped: to ask for them, or to pretend, only repeats. */
+bool has_gpu_kernels(void);
+
 /* True under a slow checker (COLT5_TEST_TINY=1): sizes should stay at 32 tokens or fewer. */
 bool tiny(void);
 
