@@ -81,7 +81,7 @@ cl_device_id colt5_context_device(const colt5_context *ctx);
 COLT5_API
 cl_command_queue colt5_context_queue(const colt5_context *ctx);
 
-/** How float32 products are computed. */
+/** How float32 products are computed, those of attention among them. */
 typedef enum colt5_math {
     COLT5_MATH_STRICT, /* accurate to float32, by whatever instructions; the default */
     COLT5_MATH_FAST    /* may round its inputs to tf32 */
