@@ -2,8 +2,7 @@
 /*
  * wgmma_gemm, and the kernel that converts its floats, built for this CPU (script/check-emulated),
  * beside the reference in double precision. Built with the defines of the kernels: STORAGE, PAIRS,
- * TRANSPOSE_A, TRANSPOSE_B, C_F32, AROUND; B_TRANSPOSED is what TRANSPOSE_B would be were floats
- * not converted.
+ * TRANSPOSE_A, TRANSPOSE_B, C_F32, AROUND, and for floats TRANSPOSED.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +15,11 @@
 #define GROUP  288
 #define DEPTH  (STORAGE ? 64 : 32)
 #define FLOATS (STORAGE == 0)
+#if STORAGE == 0
+    #define B_TRANSPOSED (!TRANSPOSED) /* as it is before it is converted */
+#else
+    #define B_TRANSPOSED TRANSPOSE_B
+#endif
 
 #if C_F32
 typedef float result;

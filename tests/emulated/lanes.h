@@ -37,10 +37,13 @@ uint32_t *with_warp(together *what, const void *words, size_t count);
 
 uint32_t bits_of(float x);
 float float_of(uint32_t bits);
+
+/* nvidia.c, hopper.c: nothing is left of the work-group before. */
+void nvidia_begin_group(void);
+void hopper_begin_group(void);
+
+/* nvidia.c */
 float float_of_f16(uint32_t bits); /* the low half */
 float cut_off(double sum);         /* as units round their sums */
-
-/* hopper.c: nothing is left of the work-group before. */
-void hopper_begin_group(void);
 
 #endif

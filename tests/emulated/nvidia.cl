@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // In the place of kernels/nvidia.cl where its kernels are built for a CPU: the instructions are functions
-// of tests/emulated/lanes.c.
+// of tests/emulated/nvidia.c.
 
 #define inlined             inline __attribute__((always_inline))
 

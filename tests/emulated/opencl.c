@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Functions of OpenCL C that kernels call, by the names that clang gives them. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+float _Z11native_exp2f(float x)
+{
+    return exp2f(x);
+}
+
+float _Z4exp2f(float x)
+{
+    return exp2f(x);
+}
+
+float _Z4log2f(float x)
+{
+    return log2f(x);
+}
+
+float _Z4sqrtf(float x)
+{
+    return sqrtf(x);
+}
+
+float _Z3fmafff(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
+
+float _Z4fmaxff(float a, float b)
+{
+    return fmaxf(a, b);
+}
+
+float _Z10vload_halfmPU8CLglobalKDh(size_t i, const _Float16 *p)
+{
+    return (float)p[i];
+}
+
+void _Z15vstore_half_rtefmPU8CLglobalDh(float x, size_t i, _Float16 *p)
+{
+    p[i] = (_Float16)x;
+}
+
+int _Z8isfinitef(float x)
+{
+    return isfinite(x);
+}
+
+int _Z5isnanf(float x)
+{
+    return isnan(x);
+}
+
+int _Z3maxii(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+unsigned _Z3minjj(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+unsigned _Z3maxjj(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+typedef uint32_t uint4 __attribute__((vector_size(16)));
+
+uint4 _Z3maxDv4_jS_(uint4 a, uint4 b)
+{
+    for (int i = 0; i < 4; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+
+void _Z7vstore4Dv4_jmPU7CLlocalj(uint4 x, size_t i, uint32_t *p)
+{
+    memcpy(p + 4 * i, &x, sizeof(x));
+}
+
+static uint32_t set_max(volatile uint32_t *p, uint32_t x)
+{
+    const uint32_t before = *p;
+    *p = before > x ? before : x;
+    return before;
+}
+
+uint32_t _Z10atomic_maxPU7CLlocalVjj(volatile uint32_t *p, uint32_t x)
+{
+    return set_max(p, x);
+}
+
+uint32_t _Z10atomic_maxPU8CLglobalVjj(volatile uint32_t *p, uint32_t x)
+{
+    return set_max(p, x);
+}
+
+int _Z3minii(int a, int b)
+{
+    return a < b ? a : b;
+}
