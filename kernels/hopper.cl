@@ -58,6 +58,11 @@ inlined void named_barrier_arrive(uint number, uint items)
     asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(items) : "memory");
 }
 
+// ---- registers of four neighbouring warps, a multiple of 8: those that one role gives up another takes
+
+#define GIVE_UP_REGISTERS(left) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(left))
+#define TAKE_REGISTERS(count)   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count))
+
 // ---- the tensor memory accelerator
 
 #define REPLACE(field, constraint, value)                                                           \

@@ -2,10 +2,14 @@
 // tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
 // There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
-// of C of one part of K (parts leave their bare sums below each other). Its last warp fetches slabs; the
-// first eight, two consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its tile while the other one multiplies. Without, each has half
-// the rows of every tile. That is for pairs: the unit cuts off what lies below a sum's last digit, so
-// their sums are added to others, as floats, every PROMOTE slabs, and registers hold half a tile of both.
+// of C of one part of K (parts leave their bare sums below each other). A warp fetches slabs; the first eight,
+// two consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes
+// its tile while the other one multiplies. Without, each has half the rows of every tile. That is for pairs:
+// the unit cuts off what lies below a sum's last digit, so their sums are added to others, as floats, every
+// PROMOTE slabs, and registers hold half a tile of both.
+//
+// A scheduler has 16384 registers: three warps of 168 for a work-item. The last four warps, of which one
+// does something, give up theirs to the consumers.
 //
 // Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; AROUND, a bit each, what may stand around
 // the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be
@@ -16,7 +20,7 @@
 #endif
 
 #define CONSUMERS 256 // work-items
-#define ITEMS     (CONSUMERS + 32)
+#define ITEMS     (CONSUMERS + 128)
 #define BLOCKS    (ALTERNATE ? 2 : 1) // of 64 rows, of a consumer
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
@@ -199,7 +203,7 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
            const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
-    RETARGET(ALL_BYTES, 224);
+    RETARGET(ALL_BYTES, 168);
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {
         for (uint stage = 0; stage < STAGES; stage++) {
@@ -215,6 +219,8 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
     all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
     if (item >= CONSUMERS) {
+        GIVE_UP_REGISTERS(24);
+        if (item >= CONSUMERS + 32) return;
         const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 64);
         make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
         publish_tensor_map(where, base + MAPS);
@@ -223,6 +229,7 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         return;
     }
 
+    TAKE_REGISTERS(240);
     const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
     __local float *stage = (__local float *)arena + item / 32 * STAGED;

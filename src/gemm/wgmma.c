@@ -15,7 +15,7 @@
 #define TILE       128
 #define LINE       128 /* bytes of k that a slab has of a row */
 #define GROUP_OF_K 32  /* floats in a line */
-#define ITEMS      288
+#define ITEMS      384
 #define MAP_INTS   64 /* two tensor maps, of each work-group */
 
 #define LEAST         64                  /* rows and columns from where it pays */

@@ -12,7 +12,7 @@
 #include "numbers.h"
 #include "reference/reference.h"
 
-#define GROUP  288
+#define GROUP  384
 #define DEPTH  (STORAGE ? 64 : 32)
 #define FLOATS (STORAGE == 0)
 #if STORAGE == 0

@@ -12,6 +12,9 @@ void mbarrier_wait(uint mbarrier, uint parity);
 void named_barrier_sync(uint number, uint items);
 void named_barrier_arrive(uint number, uint items);
 
+#define GIVE_UP_REGISTERS(left)
+#define TAKE_REGISTERS(count)
+
 void make_tensor_map(uint map, uint bytes, __global const void *matrix, uint lines, uint length,
                      uint box_lines);
 #define MAKE_TENSOR_MAP(map, element, bytes, matrix, lines, length, box_lines)                      \

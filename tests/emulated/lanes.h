@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define LANES 32
-#define ITEMS 288 /* at most */
+#define ITEMS 384 /* at most */
 #define WARPS (ITEMS / LANES)
 #define GIVES 80 /* words of a lane, at most */
 #define TAKES 64
