@@ -93,8 +93,8 @@ inlined void named_barrier_arrive(uint number, uint items)
         REPLACE_CONSTANT("fill_mode", "0");                                                         \
     } while (0)
 
-// A whole warp brings a tensor map from local to global memory, where the accelerator may use it from
-// here on.
+// A whole warp brings a tensor map from local to global memory, where it may give it to the accelerator
+// from here on; others, after a barrier, when they have acquired it.
 inlined void publish_tensor_map(ulong to, uint map)
 {
     asm volatile("tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned "
@@ -102,6 +102,11 @@ inlined void publish_tensor_map(ulong to, uint map)
                  "fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(to),
                  "r"(map)
                  : "memory");
+}
+
+inlined void acquire_tensor_map(ulong map)
+{
+    asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
 }
 
 // Begins to copy the box at (x, y) of a tensor to local memory; its bytes arrive at the mbarrier.
@@ -112,6 +117,25 @@ inlined void tma_load(uint to, ulong map, uint x, uint y, uint mbarrier)
                  "l"(map), "r"(x), "r"(y), "r"(mbarrier)
                  : "memory");
 }
+
+// What was written to local memory is what the accelerator will find there.
+inlined void fence_async(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Begins to copy a box from local memory to (x, y) of a tensor, what lies outside left out. A work-item
+// commits those it began, as a group, and waits until at most so many of its groups are still to be read
+// (after which others may be put there), or until all are written.
+inlined void tma_store(ulong map, uint x, uint y, uint from)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(map),
+                 "r"(x), "r"(y), "r"(from)
+                 : "memory");
+}
+
+inlined void tma_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+#define TMA_WAIT_READ(groups) asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(groups) : "memory")
+
+inlined void tma_wait_written(void) { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 
 inlined void store_shared(uint address, uint4 x)
 {

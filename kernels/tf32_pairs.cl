@@ -7,7 +7,8 @@
 // lines of B before wgmma_gemm runs, which itself converts A.
 //
 // x is [rows][length] with k contiguous, or TRANSPOSED [length][rows]; lines [rows][line] words, line
-// the length rounded up to 32. A work-item makes eight k of a row.
+// the length rounded up to 32. A work-item makes eight k of a row; TRANSPOSED a work-group makes 32 k of 64
+// rows, which pass through local memory so that both sides are whole lines.
 //
 // Defines: PAIRS, TRANSPOSED.
 
@@ -20,26 +21,12 @@ inlined void pair_two(uint *high, uint *low, float a, float b, float scale)
 }
 
 #ifdef TRANSPOSED
-__kernel void convert_operand(IN(x), IN_I32(ranges), OUT(lines), const uint rows, const uint length,
-                              const uint line)
+
+// Eight k of a line, from k on, scaled where they are pairs.
+inlined void store_converted(__global float *line, uint k, const float *eight, float scale)
 {
-    #if TRANSPOSED // neighbours read neighbours
-    const uint row = get_global_id(0), k = (uint)grid_row() * 8;
-    #else
-    const uint k = get_global_id(0) * 8, row = (uint)grid_row();
-    #endif
-    if (row >= rows || k >= line) return;
-    const bool scaled = present(ranges);
-    if (scaled && !pairs_hold(ranges_buffer + ranges_offset)) return;
-    float eight[8];
-    #pragma unroll
-    for (uint i = 0; i < 8; i++) {
-        const size_t at_i = TRANSPOSED ? (size_t)(k + i) * rows + row : (size_t)row * length + k + i;
-        eight[i] = k + i < length ? load(x, at_i) : 0.0f;
-    }
-    __global uint4 *to = (__global uint4 *)(lines_buffer + lines_offset + (size_t)row * line + k / 32 * 32);
+    __global uint4 *to = (__global uint4 *)(line + k / 32 * 32);
     #if PAIRS
-    const float scale = scaled ? pair_scale(ranges_buffer + ranges_offset, 1, 1) : 1.0f;
     uint high[4], low[4];
         #pragma unroll
     for (uint i = 0; i < 4; i++) pair_two(&high[i], &low[i], eight[i], eight[i + 4], scale);
@@ -52,4 +39,48 @@ __kernel void convert_operand(IN(x), IN_I32(ranges), OUT(lines), const uint rows
                                      tf32_of(eight[4 * i + 3]));
     #endif
 }
+
+// The scale of B's pairs; 0: there are none, tiled_gemm makes the product.
+inlined float scale_of_b(__global const int *ranges)
+{
+    return !ranges ? 1.0f : pairs_hold(ranges) ? pair_scale(ranges, 1, 1) : 0.0f;
+}
+
+    #if TRANSPOSED
+        #define ROWS 64
+__kernel __attribute__((reqd_work_group_size(256, 1, 1))) void
+convert_operand(IN(x), IN_I32(ranges), OUT(lines), const uint rows, const uint length, const uint line)
+{
+    __local float tile[ROWS][33];
+    const uint item = get_local_id(0), groups = (rows + ROWS - 1) / ROWS;
+    const uint first = (uint)get_group_id(0) % groups * ROWS, k = (uint)get_group_id(0) / groups * 32;
+    const float scale = scale_of_b(present(ranges) ? ranges_buffer + ranges_offset : 0);
+    if (scale == 0.0f) return;
+        #pragma unroll
+    for (uint i = 0; i < 8; i++) {
+        const uint own_k = item / ROWS + i * 4, row = first + item % ROWS;
+        const bool there = row < rows && k + own_k < length;
+        tile[item % ROWS][own_k] = there ? load(x, (size_t)(k + own_k) * rows + row) : 0.0f;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const uint row = item / 4, own_k = item % 4 * 8;
+    float eight[8];
+        #pragma unroll
+    for (uint i = 0; i < 8; i++) eight[i] = tile[row][own_k + i];
+    if (first + row < rows)
+        store_converted(lines_buffer + lines_offset + (size_t)(first + row) * line, k + own_k, eight, scale);
+}
+    #else
+__kernel void convert_operand(IN(x), IN_I32(ranges), OUT(lines), const uint rows, const uint length,
+                              const uint line)
+{
+    const uint k = get_global_id(0) * 8, row = (uint)grid_row();
+    const float scale = scale_of_b(present(ranges) ? ranges_buffer + ranges_offset : 0);
+    if (row >= rows || k >= line || scale == 0.0f) return;
+    float eight[8];
+        #pragma unroll
+    for (uint i = 0; i < 8; i++) eight[i] = k + i < length ? load(x, (size_t)row * length + k + i) : 0.0f;
+    store_converted(lines_buffer + lines_offset + (size_t)row * line, k, eight, scale);
+}
+    #endif
 #endif

@@ -31,12 +31,17 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 
 // What the instruction is called, and whether an operand's rows (not k) are contiguous, which only
 // 16-bit ones may be.
-#if STORAGE == 2
-    #define SHAPE "m64n128k16.f32.bf16.bf16"
-#elif STORAGE == 1 || PAIRS
-    #define SHAPE "m64n128k16.f32.f16.f16"
+#if COLUMNS == 256
+    #define N_OF "n256"
 #else
-    #define SHAPE "m64n128k8.f32.tf32.tf32"
+    #define N_OF "n128"
+#endif
+#if STORAGE == 2
+    #define SHAPE "m64" N_OF "k16.f32.bf16.bf16"
+#elif STORAGE == 1 || PAIRS
+    #define SHAPE "m64" N_OF "k16.f32.f16.f16"
+#else
+    #define SHAPE "m64" N_OF "k8.f32.tf32.tf32"
 #endif
 #define A_BY_ROWS (TRANSPOSE_A && !FLOATS)
 #define B_BY_ROWS (!TRANSPOSE_B && !FLOATS)
@@ -67,43 +72,62 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 #define WGMMA(places, a, scale)                                                                     \
     "wgmma.mma_async.sync.aligned." SHAPE " {" places "}, " a ", b, " scale ", 1, 1" MAJORS ";\n"
 
-// The steps, begun; those before these are done. Registers that the unit reads may not be written before
-// it has: where every product takes A's words from the same ones, it is done too.
-#if PAIRS
-    #define UNDER_WAY "0"
-#else
-    #define UNDER_WAY "1"
-#endif
-#define MULTIPLY(add_place)                                                                         \
+// The steps, begun, and what follows.
+#define MULTIPLY(add_place, then)                                                                   \
     "{\n.reg .pred add, always;\n.reg .b64 a, b;\n"                                                 \
     "setp.ne.b32 add, " add_place ", 0;\nsetp.eq.b32 always, " add_place ", " add_place ";\n"       \
-    "wgmma.fence.sync.aligned;\n" K_STEPS                                                           \
-    "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned " UNDER_WAY ";\n}"
+    "wgmma.fence.sync.aligned;\n" K_STEPS "wgmma.commit_group.sync.aligned;\n" then "}"
 
 #define A_FORM DESCRIPTOR(16) // 64 rows are all there are side by side
 #define B_FORM DESCRIPTOR(B_BY_ROWS ? DEPTH * LINE : 16)
 
-#if ALTERNATE
-    #define ALL_SUMS(x) SIXTY_FOUR(x), SIXTY_FOUR((x) + 64)
-#else
+// Of a work-item.
+#if COLUMNS == 128 && FLOATS
+    #define SUMS        64
     #define ALL_SUMS(x) SIXTY_FOUR(x)
+#else
+    #define SUMS        128
+    #define ALL_SUMS(x) SIXTY_FOUR(x), SIXTY_FOUR((x) + 64)
 #endif
 
-// sums = product of a slab, or += where add. All in one statement, lest the compiler move a sum between.
+// sums = product of a slab, or += where add. It is under way when this returns: until it is waited for
+// sums, and registers it takes A from, may not be written.
 #if FLOATS
 
-// Of 64 rows; A's are words of this work-item's.
-    #define LEFT_0 "{%64, %65, %66, %67}"
-    #define LEFT_1 "{%68, %69, %70, %71}"
-    #define LEFT_2 "{%72, %73, %74, %75}"
-    #define LEFT_3 "{%76, %77, %78, %79}"
-    #define K_STEP(scale, of_a, of_b) "add.s64 b, %80, 2 * " #of_b ";\n" WGMMA(PLACES_0, LEFT_##of_a, scale)
+// Of 64 rows; A's are words of this work-item's. Behind the sums of an instruction come these, B, and `add`.
+    #if COLUMNS == 256
+        #define PLACES PLACES_0 ", " PLACES_64
+        #define LEFT_0 "{%128, %129, %130, %131}"
+        #define LEFT_1 "{%132, %133, %134, %135}"
+        #define LEFT_2 "{%136, %137, %138, %139}"
+        #define LEFT_3 "{%140, %141, %142, %143}"
+        #define RIGHT  "%144"
+        #define ADD    "%145"
+    #else
+        #define PLACES PLACES_0
+        #define LEFT_0 "{%64, %65, %66, %67}"
+        #define LEFT_1 "{%68, %69, %70, %71}"
+        #define LEFT_2 "{%72, %73, %74, %75}"
+        #define LEFT_3 "{%76, %77, %78, %79}"
+        #define RIGHT  "%80"
+        #define ADD    "%81"
+    #endif
+    #define K_STEP(scale, of_a, of_b) "add.s64 b, " RIGHT ", 2 * " #of_b ";\n" WGMMA(PLACES, LEFT_##of_a, scale)
     #define FOUR(x) "r"((x)[0]), "r"((x)[1]), "r"((x)[2]), "r"((x)[3])
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
 {
-    asm volatile(MULTIPLY("%81")
-                 : SIXTY_FOUR(sums)
+    asm volatile(MULTIPLY(ADD, "")
+                 : ALL_SUMS(sums)
                  : FOUR(left), FOUR(left + 4), FOUR(left + 8), FOUR(left + 12), "l"(b), "r"(add)
+                 : "memory");
+}
+
+// The words of A are read until here: nothing else may be put into their registers.
+inlined void wait_for_rows(float *sums, const uint *left)
+{
+    asm volatile("wgmma.wait_group.sync.aligned 0;"
+                 : ALL_SUMS(sums)
+                 : FOUR(left), FOUR(left + 4), FOUR(left + 8), FOUR(left + 12)
                  : "memory");
 }
 
@@ -121,18 +145,26 @@ inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
         #define B_STEP "2"
     #endif
 
-// Of a consumer's first 64 rows, and its second ones, 64 lines further.
-    #define K_STEP(scale, of_a, of_b)                                                               \
-        "add.s64 a, %128, " A_STEP " * " #of_a ";\nadd.s64 b, %129, " B_STEP " * " #of_b ";\n"      \
-        WGMMA(PLACES_0, "a", scale) "add.s64 a, a, 512;\n" WGMMA(PLACES_64, "a", scale)
+// Of a consumer's 64 rows; or of its first ones, and its second ones, 64 lines further.
+    #define OPERANDS(of_a, of_b)                                                                    \
+        "add.s64 a, %128, " A_STEP " * " #of_a ";\nadd.s64 b, %129, " B_STEP " * " #of_b ";\n"
+    #if ALTERNATE
+        #define K_STEP(scale, of_a, of_b)                                                           \
+            OPERANDS(of_a, of_b)                                                                    \
+            WGMMA(PLACES_0, "a", scale) "add.s64 a, a, 512;\n" WGMMA(PLACES_64, "a", scale)
+    #else
+        #define K_STEP(scale, of_a, of_b)                                                           \
+            OPERANDS(of_a, of_b) WGMMA(PLACES_0 ", " PLACES_64, "a", scale)
+    #endif
+// Those before it are done; in the same statement, lest the compiler move a sum between.
 inlined void multiply_slab(float *sums, ulong a, ulong b, uint add)
 {
-    asm volatile(MULTIPLY("%130") : ALL_SUMS(sums) : "l"(a), "l"(b), "r"(add) : "memory");
+    asm volatile(MULTIPLY("%130", "wgmma.wait_group.sync.aligned 1;\n") : ALL_SUMS(sums) : "l"(a), "l"(b), "r"(add) : "memory");
 }
-
-#endif
 
 inlined void wait_for_products(float *sums)
 {
     asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL_SUMS(sums)::"memory");
 }
+
+#endif

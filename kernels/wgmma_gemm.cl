@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
-// There are as many work-groups as compute units; each makes one work after the other: a 128×128 tile
-// of C of one part of K (parts leave their bare sums below each other). A warp fetches slabs; the first eight,
-// two consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes
-// its tile while the other one multiplies. Without, each has half the rows of every tile. That is for pairs:
-// the unit cuts off what lies below a sum's last digit, so their sums are added to others, as floats, every
-// PROMOTE slabs, and registers hold half a tile of both.
+// There are as many work-groups as compute units; each makes one work after the other: a tile of C of
+// one part of K (parts leave their bare sums below each other). A warp fetches slabs; the first eight, two
+// consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its
+// tile while the other one multiplies. Without, each has half the rows of every tile, and may be as many
+// slabs ahead as there are. Of pairs the sums are added to others, as floats, every PROMOTE slabs, for
+// the unit cuts off what lies below a sum's last digit.
 //
 // A scheduler has 16384 registers: three warps of 168 for a work-item. The last four warps, of which one
 // does something, give up theirs to the consumers.
@@ -21,11 +21,13 @@
 
 #define CONSUMERS 256 // work-items
 #define ITEMS     (CONSUMERS + 128)
-#define BLOCKS    (ALTERNATE ? 2 : 1) // of 64 rows, of a consumer
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
+#define BY_BOXES    (!MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5))
 
-#define TURN 4 // the number of a barrier of several warps; each consumer waits for its turn at its own
+// Numbers of barriers of several warps; each consumer waits for its turn at its own.
+#define TURN       4
+#define MAPS_READY 6
 
 typedef struct {
     uint tiles_m, tiles_n, slabs; // slabs of a part
@@ -35,19 +37,20 @@ typedef struct {
 inlined uint2 tile_of_work(const plan *all, uint work)
 {
     const uint tiles = all->tiles_m * all->tiles_n;
-    return tile_of_group(work % tiles, all->tiles_m, all->tiles_n) * TILE;
+    return tile_of_group(work % tiles, all->tiles_m, all->tiles_n) * (uint2)(TILE, COLUMNS);
 }
 
 inlined uint part_of_work(const plan *all, uint work) { return work / (all->tiles_m * all->tiles_n); }
 
 // ---- fetching
 
-// A's map and then B's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
-inlined void make_maps(uint maps, __global const storage *a, __global const storage *b, uint M, uint N,
-                       uint K, uint b_length)
+// A's map, B's, and C's, of so many rows, by a warp. Rows of op(B)ᵀ are b_length apart where it is not
+// transposed.
+inlined void make_maps(uint maps, __global const storage *a, __global const storage *b,
+                       __global const c_storage *c, uint M, uint N, uint K, uint b_length, uint c_lines)
 {
-    const uint lane = get_local_id(0) % 32;
-    if (lane < 16) store_shared(maps + lane * 16, (uint4)(0));
+    const uint lane = this_lane();
+    if (lane < 24) store_shared(maps + lane * 16, (uint4)(0));
     warp_barrier();
     if (lane == 0) {
         const uint map = maps;
@@ -57,7 +60,11 @@ inlined void make_maps(uint maps, __global const storage *a, __global const stor
     if (lane == 1) {
         const uint map = maps + 128;
         MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, b, TRANSPOSE_B ? N : K, TRANSPOSE_B ? b_length : N,
-                        TRANSPOSE_B ? TILE : DEPTH);
+                        TRANSPOSE_B ? COLUMNS : DEPTH);
+    }
+    if (BY_BOXES && lane == 2) {
+        const uint map = maps + 256;
+        MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, c_lines, N, 16);
     }
     warp_barrier();
 }
@@ -83,9 +90,9 @@ inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong ma
     if (next->work >= all->works) return;
     const uint slab = slab_at(arena, next->place.stage), arrival = full(arena, next->place.stage);
     mbarrier_wait(empty(arena, next->place.stage), next->place.parity ^ 1);
-    mbarrier_arrive_expecting(arrival, 2 * OPERAND);
-    fetch_operand(slab, maps, TRANSPOSE_A, next->tile.x, next->k, arrival);
-    fetch_operand(slab + OPERAND, maps + 128, !TRANSPOSE_B, next->tile.y, next->k, arrival);
+    mbarrier_arrive_expecting(arrival, SLAB);
+    fetch_operand(slab, maps, TRANSPOSE_A, TILE, next->tile.x, next->k, arrival);
+    fetch_operand(slab + OF_A, maps + 128, !TRANSPOSE_B, COLUMNS, next->tile.y, next->k, arrival);
     step_on(&next->place);
     next->k += DEPTH;
     if (--next->left == 0) begin_work(all, next, next->work + get_num_groups(0));
@@ -107,92 +114,107 @@ typedef struct {
     float scale;      // of A's floats
 } consumer;
 
-// The slab at a: its product is begun. When the first of its instructions are, those of the one before are
-// done: that is empty again.
-inlined void multiply_next(float *sums, const consumer *own, uint a, uint add, uint before)
+inlined void leave_stage(uint arena, uint stage)
 {
-    const ulong b = descriptor(B_FORM, a + OPERAND);
-#if FLOATS
-    const uint row = own->rows + this_warp() % 4 * 16;
-    #pragma unroll
-    for (uint block = 0; block < BLOCKS; block++) {
-        uint left[16];
-        load_left(left, a, row + block * 64, own->scale);
-        multiply_rows(sums + block * 64, left, b, add);
-        if (block == 0 && add && this_lane() == 0) mbarrier_arrive(before);
-    }
-#else
-    multiply_slab(sums, descriptor(A_FORM, a + own->rows * LINE), b, add);
-    if (add && this_lane() == 0) mbarrier_arrive(before);
-#endif
-}
-
-// sums = the product of so many slabs from place on. All but the last become empty on the way; its
-// product may still be under way.
-inlined void multiply_slabs(float *sums, const consumer *own, uint count, ring_place *place)
-{
-    uint before = 0;
-    for (uint s = 0; s < count; s++) {
-        mbarrier_wait(full(own->arena, place->stage), place->parity);
-        multiply_next(sums, own, slab_at(own->arena, place->stage), s, empty(own->arena, before));
-        before = place->stage;
-        step_on(place);
-    }
-}
-
-inlined void empty_last(uint arena, const ring_place *place)
-{
-    if (this_lane() == 0)
-        mbarrier_arrive(empty(arena, (place->stage == 0 ? STAGES : place->stage) - 1));
+    if (this_lane() == 0) mbarrier_arrive(empty(arena, stage));
 }
 
 // A consumer's sums of a work whose first slab is at place.
-#if ALTERNATE
-inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
+#if FLOATS
+
+// When the next slab of A is here: a warp's rows of it.
+inlined void load_next(uint *left, const consumer *own, const ring_place *place)
 {
-    multiply_slabs(sums, own, slabs, place);
-    named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS); // the other one's turn
-    wait_for_products(sums);
-    empty_last(own->arena, place);
-    advance(place, slabs); // the other one's
+    mbarrier_wait(full(own->arena, place->stage), place->parity);
+    load_left(left, slab_at(own->arena, place->stage), own->rows + this_warp() % 4 * 16, own->scale);
 }
-#else
+
+// While one slab is multiplied the next one is loaded; of pairs, whose conversion the other consumer's
+// products hide as well, that is not faster.
 inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
-    float some[64];
+    uint left[16], next[16];
+    #if PAIRS
+    float some[SUMS];
+        #pragma unroll
+    for (uint i = 0; i < SUMS; i++) sums[i] = some[i] = 0.0f;
+    #else
+    float *some = sums;
+    #endif
+    load_next(left, own, place);
+    for (uint s = 0; s < slabs; s++) {
+        const uint stage = place->stage;
+        multiply_rows(some, left, descriptor(B_FORM, slab_at(own->arena, stage) + OF_A),
+                      PAIRS ? s % PROMOTE : s);
+        step_on(place);
+        if (!PAIRS && s + 1 < slabs) load_next(next, own, place);
+        wait_for_rows(some, left);
+        leave_stage(own->arena, stage);
+        if (PAIRS && s + 1 < slabs) load_next(next, own, place);
     #pragma unroll
-    for (uint i = 0; i < 64; i++) sums[i] = some[i] = 0.0f;
-    for (uint s = 0; s < slabs; s += PROMOTE) {
-        multiply_slabs(some, own, min(slabs - s, (uint)PROMOTE), place);
-        wait_for_products(some);
-        empty_last(own->arena, place);
-    #pragma unroll
-        for (uint i = 0; i < 64; i++) sums[i] += some[i];
+        for (uint i = 0; i < 16; i++) left[i] = next[i];
+    #if PAIRS
+        if (s % PROMOTE == PROMOTE - 1 || s + 1 == slabs)
+        #pragma unroll
+            for (uint i = 0; i < SUMS; i++) sums[i] += some[i];
+    #endif
     }
 }
+
+#else
+
+// When the first instructions for a slab are begun those for the one before are done.
+inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
+{
+    uint before = 0;
+    for (uint s = 0; s < slabs; s++) {
+        const uint stage = place->stage, a = slab_at(own->arena, stage);
+        mbarrier_wait(full(own->arena, stage), place->parity);
+        multiply_slab(sums, descriptor(A_FORM, a + own->rows * LINE), descriptor(B_FORM, a + OF_A), s);
+        if (s > 0) leave_stage(own->arena, before);
+        before = stage;
+        step_on(place);
+    }
+    if (ALTERNATE) named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS); // the other one's turn
+    wait_for_products(sums);
+    leave_stage(own->arena, before);
+    if (ALTERNATE) advance(place, slabs); // the other one's
+}
+
 #endif
 
-// A consumer's warp goes through its rows, 16 by 16, in two halves of the tile's columns. A loop, the
-// sums moving on to where it takes them from: code that runs once would be fetched for one use.
-inlined void finish_work(struct around *around, __local float *stage, float *sums,
+// A consumer's warp goes through its rows, 16 by 16, and some columns at a time. Where there is much to do
+// it is a loop, the sums moving on to where it takes them from: code that runs once would be fetched for
+// one use.
+#if BY_BOXES
+    #define STEP_COLUMNS BOX_COLUMNS
+#else
+    #define STEP_COLUMNS WARP_TILE
+#endif
+#define STEP_SUMS (STEP_COLUMNS / 2)
+#if BY_BOXES && !MAY_BE(1)
+    #define LOOP _Pragma("unroll")
+#else
+    #define LOOP _Pragma("unroll 1")
+#endif
+inlined void finish_work(struct around *around, __local uchar *stage, ulong map, float *sums,
                          __global const storage *bias, uint tile_m, uint tile_n)
 {
-    const uint warp = get_local_id(0) / 32 % 4;
-#pragma unroll 1
-    for (uint step = 0; step < 2 * BLOCKS; step++) {
-        const uint m = tile_m + step / 2 * 64 + warp * 16, n = tile_n + step % 2 * WARP_TILE;
-#if !C_F32 && !MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5)
-        finish_sums(around, (__local uint *)stage, sums, bias, m, n);
+    const uint warp = this_warp() % 4, steps = COLUMNS / STEP_COLUMNS;
+    LOOP for (uint step = 0; step < SUMS / STEP_SUMS; step++) {
+        const uint m = tile_m + step / steps * 64 + warp * 16, n = tile_n + step % steps * STEP_COLUMNS;
+#if BY_BOXES
+        write_box(stage, step, map, around, sums, bias, m, n);
 #else
         const uint own = n + get_local_id(0) % LANES_C * 8;
         EACH_HALF around->bias[h] = bias ? four_of(bias, own + 4 * h, around->N) : (float4)(0.0f);
-        put_sums(stage, sums);
+        put_sums((__local float *)stage, sums);
         warp_barrier();
-        finish_rows(around, stage, m, own);
+        finish_rows(around, (__local float *)stage, m, own);
         warp_barrier();
 #endif
 #pragma unroll
-        for (uint i = 0; i + 32 < 64 * BLOCKS; i++) sums[i] = sums[i + 32];
+        for (uint i = 0; i + STEP_SUMS < SUMS; i++) sums[i] = sums[i + STEP_SUMS];
     }
 }
 
@@ -214,17 +236,19 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     }
     barrier(CLK_LOCAL_MEM_FENCE);
 
-    plan all = {(M + TILE - 1) / TILE, (N + TILE - 1) / TILE, slabs, 0};
+    plan all = {(M + TILE - 1) / TILE, (N + COLUMNS - 1) / COLUMNS, slabs, 0};
     // Where tiled_gemm makes the product nothing is left here.
     const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
     all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
+    const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
         GIVE_UP_REGISTERS(24);
         if (item >= CONSUMERS + 32) return;
-        const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 64);
-        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
-        publish_tensor_map(where, base + MAPS);
-        publish_tensor_map(where + 128, base + MAPS + 128);
+        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, c_buffer + c_offset, M, N, K, b_length,
+                  M * parts);
+        for (uint map = 0; map < (BY_BOXES ? 3 * 128 : 2 * 128); map += 128)
+            publish_tensor_map(where + map, base + MAPS + map);
+        if (BY_BOXES) named_barrier_arrive(MAPS_READY, CONSUMERS + 32);
         if (item == CONSUMERS) fetch_all(&all, base, where);
         return;
     }
@@ -232,7 +256,7 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     TAKE_REGISTERS(240);
     const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
-    __local float *stage = (__local float *)arena + item / 32 * STAGED;
+    __local uchar *stage = arena + item / 32 * STAGED * sizeof(float);
     struct around around = {
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,
@@ -246,10 +270,14 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
         around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
     }
+    if (BY_BOXES) {
+        named_barrier_sync(MAPS_READY, CONSUMERS + 32);
+        acquire_tensor_map(where + 256);
+    }
     ring_place place = {0, 0};
-    float sums[64 * BLOCKS];
+    float sums[SUMS];
 #pragma unroll
-    for (uint i = 0; i < 64 * BLOCKS; i++) sums[i] = 0.0f;
+    for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
     if (ALTERNATE && number == 1) {
         advance(&place, slabs);
         named_barrier_arrive(TURN, CONSUMERS); // the first turn is the other one's
@@ -260,7 +288,8 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         if (ALTERNATE) named_barrier_sync(TURN + number, CONSUMERS);
         multiply_work(sums, &own, slabs, &place);
         around.first_row = part_of_work(&all, work) * M;
-        finish_work(&around, stage, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
+        finish_work(&around, stage, where + 256, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
                     tile.x + own.rows, tile.y);
     }
+    if (BY_BOXES && this_lane() == 0) tma_wait_written();
 }

@@ -1,41 +1,54 @@
 // SPDX-License-Identifier: MIT
 // Slabs of the operands of wgmma_gemm: how they come to local memory, and to the matrix unit.
 //
-// A slab is 128 bytes of k of TILE rows of op(A), and the same of op(B)ᵀ. They wait in a ring of
+// A slab is 128 bytes of k of TILE rows of op(A), and of COLUMNS of op(B)ᵀ. They wait in a ring of
 // STAGES, each with two mbarriers: that it is `full`, and that it is `empty` again.
 //
 // f16 and bf16 are multiplied as they lie. Floats are converted (tf32_pairs.cl): B's before, by a kernel
 // of their own, A's on their way through registers, from where the unit takes them too.
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
-// tf32_pairs.
+// tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128.
 
+#ifndef COLUMNS
+    #define COLUMNS 128
+#endif
 #ifndef STAGES
-    #define STAGES 6 // as many as there is room for
+    #define STAGES (COLUMNS == 128 ? 6 : 4) // as many as there is room for
 #endif
 
-#define TILE      128 // rows and columns of C in a work-group
+#define TILE      128 // rows of C in a work-group
 #define WARP_TILE 64  // columns that a warp finishes at once (mma_epilogue)
 #define LINE      128 // bytes
-#define OPERAND   (TILE * LINE)
+#define OF_A      (TILE * LINE) // bytes of a slab
+#define SLAB      (OF_A + COLUMNS * LINE)
 #define FLOATS    (STORAGE == 0)
 #define DEPTH     (FLOATS ? 32 : 64)
-#define ALTERNATE (!PAIRS) // two consumers have a tile each; else they share one
-#define RING      32768    // where it begins: before it is the declared arena
-#define MBARRIERS (RING + STAGES * 2 * OPERAND)
+#define ALTERNATE (COLUMNS == 128 && !FLOATS) // two consumers have a tile each; else they share one
+#define RING      32768 // where it begins: before it is the declared arena
+#define MBARRIERS (RING + STAGES * SLAB)
 #define MAPS      ((MBARRIERS + STAGES * 2 * 8 + 127) / 128 * 128)
-#define ALL_BYTES (MAPS + 2 * 128)
+#define ALL_BYTES (MAPS + 3 * 128)
 
-// PTX's number of the operands' type, and its bytes.
+// PTX's number of the types of the operands and of C, and their bytes.
+#if STORAGE == 1
+    #define SHORT_ELEMENT "6"
+#else
+    #define SHORT_ELEMENT "10"
+#endif
 #if FLOATS
     #define ELEMENT "7"
     #define ELEMENT_BYTES 4
-#elif STORAGE == 1
-    #define ELEMENT "6"
-    #define ELEMENT_BYTES 2
 #else
-    #define ELEMENT "10"
+    #define ELEMENT SHORT_ELEMENT
     #define ELEMENT_BYTES 2
+#endif
+#if C_F32
+    #define C_ELEMENT "7"
+    #define C_BYTES 4
+#else
+    #define C_ELEMENT SHORT_ELEMENT
+    #define C_BYTES 2
 #endif
 
 typedef struct {
@@ -56,19 +69,20 @@ inlined void advance(ring_place *place, uint slabs)
     place->stage = stage % STAGES;
 }
 
-inlined uint slab_at(uint arena, uint stage) { return arena + RING + stage * 2 * OPERAND; }
+inlined uint slab_at(uint arena, uint stage) { return arena + RING + stage * SLAB; }
 inlined uint full(uint arena, uint stage) { return arena + MBARRIERS + stage * 8; }
 inlined uint empty(uint arena, uint stage) { return arena + MBARRIERS + (STAGES + stage) * 8; }
 
-// An operand's rows from r on begin to come, DEPTH of their k: each row a line, or, where k is not
+// So many rows of an operand from r on begin to come, DEPTH of their k: each row a line, or, where k is not
 // what is contiguous, boxes in which a line is DEPTH rows' values of one k. What is outside is zeros.
-inlined void fetch_operand(uint to, ulong map, const bool transposed, uint r, uint k, uint mbarrier)
+inlined void fetch_operand(uint to, ulong map, const bool transposed, const uint rows, uint r, uint k,
+                           uint mbarrier)
 {
     if (!transposed)
         tma_load(to, map, k, r, mbarrier);
     else
 #pragma unroll
-        for (uint box = 0; box < TILE / DEPTH; box++)
+        for (uint box = 0; box < rows / DEPTH; box++)
             tma_load(to + box * DEPTH * LINE, map, r + box * DEPTH, k, mbarrier);
 }
 

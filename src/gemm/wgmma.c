@@ -12,12 +12,19 @@
 #include "runtime/workspace.h"
 
 /* As in the kernel: */
-#define TILE       128
-#define LINE       128 /* bytes of k that a slab has of a row */
-#define GROUP_OF_K 32  /* floats in a line */
-#define ITEMS      384
-#define MAP_INTS   64 /* two tensor maps, of each work-group */
+#define TILE        128 /* rows of C */
+#define NARROW      128 /* and columns, or */
+#define WIDE        256
+#define LINE        128 /* bytes of k that a slab has of a row */
+#define GROUP_OF_K  32  /* floats in a line */
+#define WIDE_STAGES 4
+#define BLOCK_ROWS  64 /* that a group of convert_operand takes, where k is not contiguous */
+#define BLOCK_ITEMS 256
+#define ITEMS       384
+#define MAP_INTS    96 /* three tensor maps, of each work-group */
 
+#define WIDE_TIME     15                  /* of a wide tile, in eighths of a narrow one's */
+#define LONG_K        1024                /* from where wide tiles of 16 bits may pay */
 #define LEAST         64                  /* rows and columns from where it pays */
 #define SMALLEST      ((uint64_t)1 << 24) /* M·N·K from where it pays */
 #define SMALLEST_PART 1024                /* k of a part */
@@ -65,11 +72,6 @@ static bool pays(const struct gemm *product)
            (uint64_t)product->M * product->N >= SMALLEST / product->K;
 }
 
-static size_t tiles_of(const struct gemm *product)
-{
-    return (product->M + TILE - 1) / TILE * ((product->N + TILE - 1) / TILE);
-}
-
 /* How many thousandths of the device's time are work when K is cut to so many parts, MOST_PARTS at
  * most, less what the parts cost. */
 static size_t use_of(size_t tiles, size_t parts, size_t units)
@@ -78,19 +80,49 @@ static size_t use_of(size_t tiles, size_t parts, size_t units)
     return 1000 * works / (rounds * units) * (PART_COST - (parts - 1)) / PART_COST;
 }
 
+static size_t tiles_of(const struct gemm *product, size_t columns)
+{
+    return (product->M + TILE - 1) / TILE * ((product->N + columns - 1) / columns);
+}
+
 /* The parts that leave the fewest compute units idle: for a weight's gradient there are few tiles,
  * but long ones. */
-static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
+static size_t best_parts(const struct gemm *product, size_t tiles, size_t units)
 {
-    if (product->parts) return product->parts;
-    if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
-    const size_t tiles = tiles_of(product), units = ctx->info.compute_units;
     size_t most = product->K / SMALLEST_PART, best = 1;
     if (tiles >= units) return 1; /* parts would cost more than idle units */
     if (most > MOST_PARTS) most = MOST_PARTS;
     for (size_t parts = 2; parts <= most; parts++)
         if (use_of(tiles, parts, units) > use_of(tiles, best, units)) best = parts;
     return best;
+}
+
+/* What a product in tiles of so many columns takes, in eighths of a narrow tile of the whole K,
+ * times 1024. */
+static size_t time_of(const struct gemm *product, size_t columns, size_t units)
+{
+    const size_t tiles = tiles_of(product, columns), parts = best_parts(product, tiles, units);
+    const size_t rounds = (tiles * parts + units - 1) / units;
+    return rounds * (columns == WIDE ? WIDE_TIME : 8) * 1024 / parts;
+}
+
+/* Columns of C in a tile: the kernel's COLUMNS. Wide tiles read less, but their consumers do not
+ * take turns: of 16 bits a long K pays for that. */
+static size_t columns_of(const colt5_context *ctx, const struct gemm *product)
+{
+    const size_t units = ctx->info.compute_units;
+    if (product->like) return columns_of(ctx, product->like);
+    if (by_pairs(ctx, product) || (product->a->type != COLT5_F32 && product->K < LONG_K))
+        return NARROW;
+    return time_of(product, WIDE, units) < time_of(product, NARROW, units) ? WIDE : NARROW;
+}
+
+static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
+{
+    if (product->parts) return product->parts;
+    if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
+    return best_parts(product, tiles_of(product, columns_of(ctx, product)),
+                      ctx->info.compute_units);
 }
 
 /* Sixteen bytes of a row of C cannot be written at once. */
@@ -100,9 +132,11 @@ static bool is_narrow(const struct gemm *product)
     return (product->N | product->c->offset | residual) % 8 != 0;
 }
 
-/* What may stand around the product, a bit each, as the kernel's AROUND has it. */
-static unsigned around_of(const struct gemm *product)
+/* What may stand around the product, a bit each, as the kernel's AROUND has it; nothing around sums
+ * of parts, which the accelerator writes where a box of rows has those of one part. */
+static unsigned around_of(const struct gemm *product, size_t parts)
 {
+    if (parts > 1) return product->N % 8 || product->M % 16 ? 32u : 0u;
     if (product->like) product = product->like;
     return (is_narrow(product) ? 32u : 0u) | (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) |
            (product->row_scale ? 4u : 0u) | (product->residual ? 8u : 0u) |
@@ -113,10 +147,13 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
 {
     unsigned number =
         product->a->type == COLT5_F32 ? by_pairs(ctx, product) : 1u + product->a->type;
+    number = 2 * number + (columns_of(ctx, product) == WIDE);
     number = 2 * number + product->transpose_a;
     number = 2 * number + product->transpose_b;
-    if (parts_of(ctx, product) > 1) return 2 * number + (product->N % 8 != 0); /* bare sums */
-    return 32 + 64 * (2 * number + (product->c->type == COLT5_F32)) + around_of(product);
+    const size_t parts = parts_of(ctx, product);
+    const unsigned around = around_of(product, parts);
+    if (parts > 1) return 2 * number + (around != 0);
+    return 64 + 64 * (2 * number + (product->c->type == COLT5_F32)) + around;
 }
 
 /* B's floats as the unit takes them, [N][K rounded up]. */
@@ -124,20 +161,22 @@ static colt5_status convert_b(colt5_context *ctx, const struct gemm *product)
 {
     const colt5_tensor *lines = &product->pairs->b;
     const bool pairs = by_pairs(ctx, product), transposed = !product->transpose_b;
-    const size_t N = product->N, eights = lines->dims[1] / 8;
+    const size_t N = product->N, line = lines->dims[1];
+    const size_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS * (line / GROUP_OF_K);
     return launch(ctx, KERNEL_CONVERT_OPERAND,
                   DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", pairs),
                           DEFINE("TRANSPOSED", transposed)),
-                  transposed ? ROW_GRID(N, eights) : ROW_GRID(eights, N),
+                  transposed ? GROUPS(blocks, 1, 1, BLOCK_ITEMS) : ROW_GRID(line / 8, N),
                   ARGS(TENSOR(product->b), TENSOR(pairs ? &product->pairs->ranges : NULL),
-                       TENSOR(lines), INT((int)N), INT((int)product->K), INT((int)lines->dims[1])));
+                       TENSOR(lines), INT((int)N), INT((int)product->K), INT((int)line)));
 }
 
 static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
                                  size_t part)
 {
     const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
-    const size_t depth = depth_of(product->a->type), works = tiles_of(product) * parts;
+    const size_t depth = depth_of(product->a->type), columns = columns_of(ctx, product),
+                 works = tiles_of(product, columns) * parts;
     const size_t groups = product->maps->dims[0];
     const colt5_tensor *b = product->pairs ? &product->pairs->b : product->b;
     const struct define defines[] = {
@@ -146,9 +185,10 @@ static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product,
         DEFINE("TRANSPOSE_A", product->transpose_a),
         DEFINE("TRANSPOSE_B", is_f32 || product->transpose_b),
         DEFINE("PAIRS", pairs),
-        DEFINE("STAGES", tuned(ctx, TUNED_WGMMA_STAGES)),
+        DEFINE("COLUMNS", columns),
+        DEFINE("STAGES", columns == WIDE ? WIDE_STAGES : tuned(ctx, TUNED_WGMMA_STAGES)),
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
-        DEFINE("AROUND", parts > 1 ? 32u * (product->N % 8 != 0) : around_of(product)),
+        DEFINE("AROUND", around_of(product, parts)),
         {NULL, 0}};
     const colt5_status status = launch(
         ctx, KERNEL_WGMMA_GEMM, defines, GROUPS(works < groups ? works : groups, 1, 1, ITEMS),

@@ -82,6 +82,7 @@
     X(warps) \
     X(warps_trial) \
     X(wgmma) \
+    X(wgmma_boxes) \
     X(wgmma_gemm) \
     X(wgmma_slabs)
 
@@ -258,6 +259,7 @@
     X(wgmma_gemm, wgmma_slabs) \
     X(wgmma_gemm, wgmma) \
     X(wgmma_gemm, mma_epilogue) \
+    X(wgmma_gemm, wgmma_boxes) \
     X(tf32_pairs, gemm_tiles) \
     X(tf32_pairs, nvidia) \
     X(tf32_pairs, tf32) \

@@ -64,7 +64,6 @@ static void multiply(const void *arguments)
 }
 
 #if STORAGE == 0
-/* Work-items along the first dimension alone: one of them does a column of groups. */
 static void convert(const void *arguments)
 {
     const struct call *p = arguments;
@@ -94,7 +93,7 @@ static size_t blocks_of(size_t lines, size_t length)
 static const struct shape {
     unsigned M, N, K, parts, groups;
 } shapes[] = {
-    {200, 136, 104, 1, 2}, {128, 128, 32, 1, 1}, {72, 264, 328, 1, 3}, {136, 72, 512, 3, 2}};
+    {200, 136, 104, 1, 2}, {128, 128, 32, 1, 1}, {72, 264, 328, 1, 3}, {144, 72, 512, 3, 2}};
 
 static void check(const struct shape *s)
 {
@@ -116,7 +115,7 @@ static void check(const struct shape *s)
                         .b = b.kernel,
                         .bias = has_bias ? bias.kernel : NULL,
                         .lines = allocate((size_t)s->N * line * sizeof(storage)),
-                        .maps = allocate(s->groups * 256),
+                        .maps = allocate(s->groups * 384),
                         .c = allocate(s->parts * count * sizeof(result)),
                         .residual = adds ? allocate(count * sizeof(result)) : NULL};
     for (size_t i = 0; adds && i < count; i++)
@@ -129,9 +128,10 @@ static void check(const struct shape *s)
                               blocks_of(B_TRANSPOSED ? s->N : s->K, B_TRANSPOSED ? s->K : s->N),
                           1, 1});
     #endif
-    const size_t eights = line / 8;
-    run_grid(convert, &call,
-             (size_t[]){B_TRANSPOSED ? eights : s->N, B_TRANSPOSED ? s->N : eights, 1});
+    if (B_TRANSPOSED)
+        run_grid(convert, &call, (size_t[]){line / 8, s->N, 1});
+    else
+        run_groups(convert, &call, 256, (size_t[]){(s->N + 63) / 64 * (line / 32), 1, 1});
 #endif
     run_groups(multiply, &call, GROUP, (size_t[]){s->groups, 1, 1});
     reference_gemm(&(struct reference_gemm){.M = s->M,

@@ -55,11 +55,6 @@ static struct {
     size_t arrived, rounds;
 } barriers[16];
 
-void hopper_begin_group(void)
-{
-    memset(barriers, 0, sizeof(barriers));
-}
-
 static void arrive(unsigned number, size_t items)
 {
     if (++barriers[number].arrived < items) return;
@@ -119,6 +114,59 @@ void tma_load(uint32_t to, uint64_t map, unsigned x, unsigned y, uint32_t mbarri
         }
     mbarrier_at(mbarrier)->bytes_and_phase -= 2 * (int32_t)m->box_lines * 128;
     end_phase_if_all_came(mbarrier_at(mbarrier));
+}
+
+/* Boxes that go out are read as late as they may be: others put there too early would be seen. */
+static struct store {
+    const struct tensor_map *map;
+    uint32_t x, y, from, group;
+} stores[ITEMS][8];
+static struct {
+    uint32_t count, group;
+} outgoing[ITEMS];
+
+void hopper_begin_group(void)
+{
+    memset(barriers, 0, sizeof(barriers));
+    memset(outgoing, 0, sizeof(outgoing));
+}
+
+void tma_store(uint64_t map, unsigned x, unsigned y, uint32_t from)
+{
+    const size_t item = lanes_item();
+    if (outgoing[item].count == 8) lanes_fail("too many boxes on their way out");
+    if (from % 1024) lanes_fail("a box is not aligned");
+    stores[item][outgoing[item].count++] =
+        (struct store){(const struct tensor_map *)(uintptr_t)map, x, y, from, outgoing[item].group};
+}
+
+void tma_commit(void)
+{
+    outgoing[lanes_item()].group++;
+}
+
+static void write_out(const struct store *s)
+{
+    const struct tensor_map *m = s->map;
+    for (uint32_t line = 0; line < m->box_lines && s->y + line < m->lines; line++)
+        for (uint32_t i = 0; i < 128 / m->bytes && s->x + i < m->length; i++)
+            memcpy((char *)(uintptr_t)m->matrix +
+                       ((size_t)(s->y + line) * m->length + s->x + i) * m->bytes,
+                   permuted(s->from + line * 128 + i * m->bytes), m->bytes);
+}
+
+void tma_wait(unsigned groups)
+{
+    const size_t item = lanes_item();
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < outgoing[item].count; i++) {
+        struct store *s = &stores[item][i];
+        if (s->group + groups < outgoing[item].group)
+            write_out(s);
+        else
+            stores[item][left++] = *s;
+    }
+    outgoing[item].count = left;
 }
 
 /* ---- wgmma: 16 rows of each of four warps, 128 columns ---- */

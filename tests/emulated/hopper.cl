@@ -20,6 +20,13 @@ void make_tensor_map(uint map, uint bytes, __global const void *matrix, uint lin
 #define MAKE_TENSOR_MAP(map, element, bytes, matrix, lines, length, box_lines)                      \
     make_tensor_map(map, bytes, matrix, lines, length, box_lines)
 void publish_tensor_map(ulong to, uint map);
+inlined void acquire_tensor_map(ulong map) {}
+inlined void fence_async(void) {}
+void tma_store(ulong map, uint x, uint y, uint from);
+void tma_commit(void);
+void tma_wait(uint groups);
+#define TMA_WAIT_READ(groups) tma_wait(groups)
+inlined void tma_wait_written(void) { tma_wait(0); }
 void tma_load(uint to, ulong map, uint x, uint y, uint mbarrier);
 
 inlined void store_shared(uint address, uint4 x) { *(__local uint4 *)(size_t)address = x; }

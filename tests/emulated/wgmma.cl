@@ -9,6 +9,11 @@
 #define descriptor(form, address)   ((form) | (address))
 #define UNIT_TYPE                   (PAIRS ? 1 : STORAGE) // 0: tf32, 1: f16, 2: bf16
 
+#define SUMS (COLUMNS == 128 && FLOATS ? 64 : 128)
+
+// An instruction for 128 columns; from half of 256 to the other it is
+#define TO_HALF ((B_BY_ROWS ? 2 * DEPTH : 128) * LINE)
+
 void wgmma_of_words(float *sums, const uint *left, ulong b, uint add, int type);
 void wgmma_of_lines(float *sums, ulong a, ulong b, uint add, int type, int a_by_rows, int b_by_rows);
 
@@ -16,7 +21,8 @@ void wgmma_of_lines(float *sums, ulong a, ulong b, uint add, int type, int a_by_
 
 inlined void multiply_step(float *sums, const uint *left, ulong b, uint of_a, uint of_b, uint add)
 {
-    wgmma_of_words(sums, left + 4 * of_a, b + of_b * 32, add, UNIT_TYPE);
+    for (uint side = 0; side < COLUMNS / 128; side++)
+        wgmma_of_words(sums + side * 64, left + 4 * of_a, b + side * TO_HALF + of_b * 32, add, UNIT_TYPE);
 }
 
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
@@ -30,16 +36,20 @@ inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
         multiply_step(sums, left, b, steps[i][0], steps[i][1], i > 0 || add);
 }
 
+inlined void wait_for_rows(float *sums, const uint *left) {}
+
 #else
 
+// Two blocks of 64 rows, or two halves of the columns of one.
 inlined void multiply_slab(float *sums, ulong a, ulong b, uint add)
 {
     for (uint i = 0; i < 8; i++)
-        wgmma_of_lines(sums + i % 2 * 64, a + i % 2 * 64 * LINE + i / 2 * (A_BY_ROWS ? 16 * LINE : 32),
-                       b + i / 2 * (B_BY_ROWS ? 16 * LINE : 32), i > 1 || add, UNIT_TYPE, A_BY_ROWS,
-                       B_BY_ROWS);
+        wgmma_of_lines(sums + i % 2 * 64,
+                       a + (ALTERNATE ? i % 2 * 64 * LINE : 0) + i / 2 * (A_BY_ROWS ? 16 * LINE : 32),
+                       b + (ALTERNATE ? 0 : i % 2 * TO_HALF) + i / 2 * (B_BY_ROWS ? 16 * LINE : 32),
+                       i > 1 || add, UNIT_TYPE, A_BY_ROWS, B_BY_ROWS);
 }
 
-#endif
-
 inlined void wait_for_products(float *sums) {}
+
+#endif
