@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// wgmma: four neighbouring warps multiply a slab, 64 rows of A at a time, by 128 columns. B lies in local
-// memory, A too, or, of floats, in registers.
+// wgmma: four neighbouring warps multiply a slab, 64 rows of A at a time, by 128 or 256 columns. B lies in
+// local memory, A too, or, of floats, in registers.
 
 // Operands lie in lines of 128 bytes, whose 16-byte chunks are permuted by the line's number (mod 8),
 // eight lines after each other. A descriptor says where an operand begins; what does not change:
@@ -72,7 +72,7 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 #define WGMMA(places, a, scale)                                                                     \
     "wgmma.mma_async.sync.aligned." SHAPE " {" places "}, " a ", b, " scale ", 1, 1" MAJORS ";\n"
 
-// The steps, begun, and what follows.
+// All steps are begun, and what follows.
 #define MULTIPLY(add_place, then)                                                                   \
     "{\n.reg .pred add, always;\n.reg .b64 a, b;\n"                                                 \
     "setp.ne.b32 add, " add_place ", 0;\nsetp.eq.b32 always, " add_place ", " add_place ";\n"       \
@@ -156,10 +156,14 @@ inlined void wait_for_rows(float *sums, const uint *left)
         #define K_STEP(scale, of_a, of_b)                                                           \
             OPERANDS(of_a, of_b) WGMMA(PLACES_0 ", " PLACES_64, "a", scale)
     #endif
+
 // Those before it are done; in the same statement, lest the compiler move a sum between.
 inlined void multiply_slab(float *sums, ulong a, ulong b, uint add)
 {
-    asm volatile(MULTIPLY("%130", "wgmma.wait_group.sync.aligned 1;\n") : ALL_SUMS(sums) : "l"(a), "l"(b), "r"(add) : "memory");
+    asm volatile(MULTIPLY("%130", "wgmma.wait_group.sync.aligned 1;\n")
+                 : ALL_SUMS(sums)
+                 : "l"(a), "l"(b), "r"(add)
+                 : "memory");
 }
 
 inlined void wait_for_products(float *sums)
