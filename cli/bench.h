@@ -95,7 +95,6 @@ struct bench_other find_other(const struct comparison *others, const struct benc
 void free_comparison(struct comparison *others);
 
 /* bench_report.c */
-const char *math_name(colt5_math math);
 int bench_report(const struct bench *bench);
 
 #endif

@@ -4,11 +4,6 @@
 
 #include "bench.h"
 
-const char *math_name(colt5_math math)
-{
-    return math == COLT5_MATH_FAST ? "fast" : "strict";
-}
-
 /* What of a ceiling the row reached; 0 where there is no such work, or no ceiling was measured. */
 static double share(uint64_t amount, double ms, double ceiling)
 {

@@ -64,6 +64,8 @@ struct command {
 
 extern const struct command commands[]; /* ended by a NULL name */
 
+/* What --math calls it. */
+const char *math_name(colt5_math math);
 /*
  * Parses a command's arguments. False when the program should end with *code: after --help (0), or
  * a message about a wrong option (EXIT_USAGE). Operands fewer than least or more than most are
@@ -80,9 +82,8 @@ const struct command *find_command(const char *name);
 
 /* "colt5: …" and a newline. complain("what happened (which call, which number)"). */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Says the library's last message, and what to do where that is known; gives the exit code. */
-int complain_status(const colt5_context *ctx, colt5_status status);
-/* As complain_status, for calls that a signal does not stop. */
+/* Says the library's last message, and what to do where that is known; gives the exit code. For
+ * calls that a signal does not stop. */
 int complain_failure(const colt5_context *ctx, colt5_status status);
 /* "no host memory"; gives EXIT_NO_MEMORY. */
 int complain_memory(void);
@@ -135,6 +136,8 @@ void default_signals(void);
 void close_session(struct session *session);
 /* True once a signal asked to stop: nothing more should be written. Says so, once. */
 bool interrupted(void);
+/* As complain_failure, for calls that a signal may have stopped. */
+int complain_status(const colt5_context *ctx, colt5_status status);
 
 /* ---- models, arrays, texts (arrays.c): exit codes, after a message where not 0 ---- */
 

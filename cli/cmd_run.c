@@ -6,11 +6,6 @@
 #include "run.h"
 #include "trace.h"
 
-int run_failed(const struct run *run, colt5_status status)
-{
-    return complain_status(run->session.ctx, status);
-}
-
 static int forward(struct run *run)
 {
     colt5_context *ctx = run->session.ctx;
@@ -31,7 +26,7 @@ static int forward(struct run *run)
     show_progress("running", 0, 0);
     if (status == COLT5_OK) status = colt5_context_finish(ctx);
     end_progress();
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }
 
 static int open_model(struct run *run)
@@ -46,7 +41,7 @@ static int begin_trace(struct run *run)
 {
     if (!run->trace_path) return EXIT_FINE;
     const colt5_status status = colt5_context_set_profiling(run->session.ctx, 1);
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }
 
 static int end_trace(struct run *run)

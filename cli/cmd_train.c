@@ -89,13 +89,6 @@ static int open_data(struct train *train)
 
 /* ---- training ---- */
 
-int complain_step(const struct train *train, colt5_status status)
-{
-    const bool driver = status == COLT5_ERROR_BUILD || status == COLT5_ERROR_OPENCL;
-    const int code = complain_failure(train->session.ctx, status);
-    return driver && interrupted() ? EXIT_INTERRUPTED : code;
-}
-
 static int evaluate(struct train *train, double *bits)
 {
     const colt5_status status = colt5_trainer_evaluate(train->trainer, bits);

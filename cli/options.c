@@ -60,6 +60,11 @@ static bool append(struct list *list, const char *text)
     return true;
 }
 
+const char *math_name(colt5_math math)
+{
+    return math == COLT5_MATH_FAST ? "fast" : "strict";
+}
+
 /* The operand of an option into its value; what it should have been, or NULL when it was. */
 static const char *set_option(const struct option *option, const char *text)
 {
@@ -86,7 +91,7 @@ static const char *set_option(const struct option *option, const char *text)
         return parse_type(text, option->value) ? NULL : "f32, f16 or bf16";
     case OPTION_MATH:
         *(colt5_math *)option->value = strcmp(text, "fast") ? COLT5_MATH_STRICT : COLT5_MATH_FAST;
-        return !strcmp(text, "fast") || !strcmp(text, "strict") ? NULL : "strict or fast";
+        return !strcmp(text, math_name(*(colt5_math *)option->value)) ? NULL : "strict or fast";
     case OPTION_LIST:
         return append(option->value, text) ? NULL : "given at most 64 times";
     }

@@ -72,12 +72,6 @@ static const struct {
     {COLT5_ERROR_CONFIG, EXIT_BAD_INPUT, NULL},
 };
 
-int complain_status(const colt5_context *ctx, colt5_status status)
-{
-    /* A driver that is building when the signal comes may fail in a way of its own. */
-    return interrupted() ? EXIT_INTERRUPTED : complain_failure(ctx, status);
-}
-
 int complain_failure(const colt5_context *ctx, colt5_status status)
 {
     const char *text = colt5_message(ctx);

@@ -29,9 +29,6 @@ struct run {
     colt5_gradients *gradients;
 };
 
-/* Says what the library's call was refused for. */
-int run_failed(const struct run *run, colt5_status status);
-
 /* x and mask (run_input.c). */
 int run_load_input(struct run *run);
 /* Routes to use, and where those chosen go. */

@@ -98,8 +98,8 @@ static int compare_parameters(struct comparison *c)
     for (size_t i = 0; i < count; i++) {
         colt5_parameter gradient;
         const colt5_status status = colt5_gradients_get(c->run->gradients, i, &gradient);
-        const int code =
-            status == COLT5_OK ? compare_parameter(c, &gradient) : run_failed(c->run, status);
+        const int code = status == COLT5_OK ? compare_parameter(c, &gradient)
+                                            : complain_status(c->run->session.ctx, status);
         if (code != EXIT_FINE) return code;
     }
     if (colt5_safetensors_count(c->file) == count) return EXIT_FINE;

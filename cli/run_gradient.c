@@ -13,7 +13,7 @@ int run_load_gradient(struct run *run)
     const int code = load_array(ctx, run->grad, run->type, &run->dy);
     if (code != EXIT_FINE) return code;
     const colt5_status status = colt5_saved_create(ctx, &run->saved);
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }
 
 int run_backward(struct run *run)
@@ -32,7 +32,7 @@ int run_backward(struct run *run)
     show_progress("running backward", 0, 0);
     if (status == COLT5_OK) status = colt5_context_finish(ctx);
     end_progress();
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }
 
 static int write_dx(struct run *run)
@@ -63,7 +63,7 @@ static int write_gradients(struct run *run)
     if (code != EXIT_FINE) return code;
     snprintf(path, sizeof(path), "%s/gradients.safetensors", run->grad_output);
     const colt5_status status = colt5_gradients_save(run->gradients, path);
-    if (status != COLT5_OK) return run_failed(run, status);
+    if (status != COLT5_OK) return complain_status(run->session.ctx, status);
     printf("%s\n", path);
     return EXIT_FINE;
 }

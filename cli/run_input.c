@@ -55,7 +55,7 @@ int run_find_valid(struct run *run)
     colt5_status status = COLT5_OK;
     if (run->mask) status = colt5_tensor_read(run->session.ctx, &run->mask_tensor, run->valid);
     if (status == COLT5_OK && takes_text(run->layer)) status = leave_out_padding(run, count);
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }
 
 static bool has_router(const colt5_layer *layer, const char *router)
@@ -94,5 +94,5 @@ int run_load_routes(struct run *run)
         if (status == COLT5_OK) status = colt5_routes_load(run->given, run->routes);
         if (status == COLT5_OK) return check_routers(run);
     }
-    return status == COLT5_OK ? EXIT_FINE : run_failed(run, status);
+    return status == COLT5_OK ? EXIT_FINE : complain_status(run->session.ctx, status);
 }

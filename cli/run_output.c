@@ -81,7 +81,7 @@ int run_deliver(struct run *run)
 {
     if (run->chosen) {
         const colt5_status status = colt5_routes_save(run->chosen, run->routes_output);
-        if (status != COLT5_OK) return run_failed(run, status);
+        if (status != COLT5_OK) return complain_status(run->session.ctx, status);
         printf("%s\n", run->routes_output);
     }
     if (!run->output && !run->expect) {

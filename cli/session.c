@@ -75,6 +75,12 @@ bool interrupted(void)
     return said;
 }
 
+int complain_status(const colt5_context *ctx, colt5_status status)
+{
+    /* A driver that is building when the signal comes may fail in a way of its own. */
+    return interrupted() ? EXIT_INTERRUPTED : complain_failure(ctx, status);
+}
+
 static int on_cancel(void *user)
 {
     const struct session *session = user;

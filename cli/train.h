@@ -75,7 +75,7 @@ int save_picture(struct train *train);
 
 /*
  * Says what failed once signals stop no call any more. A driver that is building when the signal
- * comes may fail in a way of its own.
+ * comes may fail in a way of its own (train_progress.c).
  */
 int complain_step(const struct train *train, colt5_status status);
 

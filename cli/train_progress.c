@@ -9,6 +9,13 @@
 
 #define SILENCE 10.0 /* seconds without a plain line, at most */
 
+int complain_step(const struct train *train, colt5_status status)
+{
+    const bool driver = status == COLT5_ERROR_BUILD || status == COLT5_ERROR_OPENCL;
+    const int code = complain_failure(train->session.ctx, status);
+    return driver && interrupted() ? EXIT_INTERRUPTED : code;
+}
+
 static double tokens_per_second(const struct train *train)
 {
     const colt5_training_options *options = &train->options;
