@@ -66,6 +66,56 @@ inline void store_vector(__global ushort *p, size_t i, floats v)
 
 GELU_FUNCTIONS(floats, gelu, gelu_slope)
 
+// A panel's rows, from `from` to `to` of their k: out [k][width].
+typedef struct {
+    uint width, from, to;
+    size_t step; // from a k to the next
+} piece;
+
+// One row of it, of which k begins at x; none: zeros.
+inline void pack_row(__global float *out, const piece *all, __global const storage *x, bool none)
+{
+    for (uint k = all->from; k < all->to; k++)
+        out[(k - all->from) * all->width] = none ? 0.0f : load_storage(x, k * all->step);
+}
+
+inline float4 load_quad(__global const storage *x)
+{
+    return (float4)(load_storage(x, 0), load_storage(x, 1), load_storage(x, 2), load_storage(x, 3));
+}
+
+// Four rows whose k are contiguous, turned four k at a time; how many k that made.
+inline uint pack_quads(__global float *out, const piece *all, __global const storage *const rows[4])
+{
+    uint k = all->from;
+    for (; k + 4 <= all->to; k += 4, out += 4 * all->width) {
+        const float4 a = load_quad(rows[0] + k), b = load_quad(rows[1] + k);
+        const float4 c = load_quad(rows[2] + k), d = load_quad(rows[3] + k);
+        vstore4((float4)(a.x, b.x, c.x, d.x), 0, out);
+        vstore4((float4)(a.y, b.y, c.y, d.y), 0, out + all->width);
+        vstore4((float4)(a.z, b.z, c.z, d.z), 0, out + 2 * all->width);
+        vstore4((float4)(a.w, b.w, c.w, d.w), 0, out + 3 * all->width);
+    }
+    return k - all->from;
+}
+
+// All rows, which are contiguous, in vectors. The last vector ends with the row; where a row is shorter than
+// one, what it writes beyond belongs to later k, and those for which there are too few of them are not made.
+inline uint pack_vectors(__global float *out, const piece *all, __global const storage *x)
+{
+    const uint beyond = (REGISTER - 1) / all->width, end = max(all->from + beyond, all->to) - beyond;
+    for (uint k = all->from; k < end; k++, out += all->width) {
+        __global const storage *line = x + k * all->step;
+        for (uint i = 0; i + REGISTER <= all->width; i += REGISTER)
+            store_floats(load_vector(line, i), 0, out + i);
+        if (all->width % REGISTER) {
+            const uint last = max(all->width, (uint)REGISTER) - REGISTER;
+            store_floats(load_vector(line, last), 0, out + last);
+        }
+    }
+    return end - all->from;
+}
+
 // Rows first … of an operand with R rows and K columns, of these k_begin to k_end, as panels of
 // `width` rows. Its k are contiguous (by_lines 0) or its rows are. Work-group ids: blocks of
 // PACK_DEPTH k, panels.
@@ -73,16 +123,32 @@ __kernel void pack_panels(IN(x), OUT_F32(panels), IN_I32(index), const uint R, c
                           const uint first, const uint width, const uint k_begin, const uint k_end,
                           const int by_lines, const uint index_rows, const uint index_of)
 {
-    const uint panel = get_group_id(1), depth = k_end - k_begin;
+    const uint panel = get_group_id(1), depth = k_end - k_begin, row = first + panel * width;
     const uint from = k_begin + get_group_id(0) * PACK_DEPTH, to = min(from + PACK_DEPTH, k_end);
-    __global float *out = panels_buffer + panels_offset + (size_t)panel * depth * width;
-    for (uint i = 0; i < width; i++) {
-        const uint r = first + panel * width + i;
-        long row = r < R ? (long)r : -1;
-        if (present(index) && r < R) row = picked(index_buffer + index_offset, r, index_rows, index_of);
-        const size_t start = x_offset + (by_lines ? row : row * K), step = by_lines ? R : 1;
-        for (uint k = from; k < to; k++)
-            out[(k - k_begin) * width + i] = row < 0 ? 0.0f : load_storage(x_buffer, start + k * step);
+    __global float *out = panels_buffer + panels_offset + ((size_t)panel * depth + from - k_begin) * width;
+    __global const storage *start = x_buffer + x_offset;
+    piece all = {width, from, to, by_lines ? R : 1};
+    if (by_lines && !present(index) && row + max(width, (uint)REGISTER) <= R) {
+        const uint made = pack_vectors(out, &all, start + row);
+        all.from += made;
+        out += made * width;
+    }
+    for (uint i = 0; i < width; i += 4) {
+        const uint four = min(i, width - 4); // the last four may be some of those before
+        __global const storage *rows[4];
+        bool none[4];
+        for (uint j = 0; j < 4; j++) {
+            const uint r = row + four + j;
+            long of_x = r < R ? (long)r : -1;
+            if (present(index) && r < R) of_x = picked(index_buffer + index_offset, r, index_rows, index_of);
+            none[j] = of_x < 0;
+            rows[j] = start + (none[j] ? 0 : by_lines ? of_x : of_x * K);
+        }
+        piece rest = all;
+        if (!by_lines && !(none[0] || none[1] || none[2] || none[3]))
+            rest.from += pack_quads(out + four, &all, rows);
+        for (uint j = 0; j < 4; j++)
+            pack_row(out + (rest.from - all.from) * width + four + j, &rest, rows[j], none[j]);
     }
 }
 
