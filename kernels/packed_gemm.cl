@@ -152,6 +152,15 @@ __kernel void pack_panels(IN(x), OUT_F32(panels), IN_I32(index), const uint R, c
     }
 }
 
+// REGISTER biases from element i on, of which have exist.
+inline floats load_biases(__global const storage *bias, size_t i, uint have)
+{
+    if (have >= REGISTER) return load_vector(bias, i);
+    float values[REGISTER];
+    for (uint j = 0; j < REGISTER; j++) values[j] = j < have ? load_storage(bias, i + j) : 0.0f;
+    return load_floats(0, values);
+}
+
 // REGISTER columns of C from element i on, of which have exist.
 inline floats load_some(__global const c_storage *c, size_t i, uint have)
 {
@@ -184,15 +193,7 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
     const uint column = get_group_id(0) * COLUMNS, first = get_group_id(1) * block * ROWS;
     const uint rows = end_m - first_m, columns = end_n - first_n;
     const uint partial_columns = get_num_groups(0) * COLUMNS;
-    floats biases[2];
-    for (uint h = 0; h < 2; h++) {
-        float values[REGISTER];
-        for (uint j = 0; j < REGISTER; j++) {
-            const uint n = first_n + column + h * REGISTER + j;
-            values[j] = present(bias) && n < end_n ? load(bias, n) : 0.0f;
-        }
-        biases[h] = load_floats(0, values);
-    }
+    const bool plain = !present(scatter) && !gelu_after && column + COLUMNS <= columns;
     for (uint row = first; row < min(rows, first + block * ROWS); row += ROWS) {
         __global const float *a = a_buffer + a_offset + (size_t)row * depth;
         __global const float *b = b_buffer + b_offset + (size_t)column * depth;
@@ -206,6 +207,29 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                 sums[i][0] = fma((floats)(a[i]), left, sums[i][0]);
                 sums[i][1] = fma((floats)(a[i]), right, sums[i][1]);
             }
+        }
+        // A whole tile is finished from the registers.
+        if (plain && row + ROWS <= rows) {
+            const size_t from = (first_m + row) * (size_t)N + first_n + column;
+            const size_t wait = partial_offset + row * (size_t)partial_columns + column;
+#pragma unroll
+            for (uint i = 0; i < 2 * ROWS; i++) {
+                const size_t at_wait = wait + i / 2 * partial_columns + i % 2 * REGISTER;
+                const size_t at_c = from + i / 2 * (size_t)N + i % 2 * REGISTER;
+                floats value = sums[i / 2][i % 2];
+                if (!first_part) value += load_floats(0, partial_buffer + at_wait);
+                if (!last_part) {
+                    store_floats(value, 0, partial_buffer + at_wait);
+                    continue;
+                }
+                value *= alpha;
+                if (present(bias))
+                    value += load_vector(bias_buffer, bias_offset + first_n + column + i % 2 * REGISTER);
+                if (present(row_scale)) value *= at(row_scale, first_m + row + i / 2);
+                if (present(residual)) value += load_c_vector(residual_buffer, residual_offset + at_c);
+                store_c_vector(c_buffer, c_offset + at_c, value);
+            }
+            continue;
         }
         floats done[ROWS][2]; // addressed by number, which would take sums out of the registers
 #pragma unroll
@@ -231,7 +255,8 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                     continue;
                 }
                 if (to < 0 || have == 0) continue;
-                value = alpha * value + biases[h];
+                value *= alpha;
+                if (present(bias)) value += load_biases(bias_buffer, bias_offset + first_n + from, have);
                 if (gelu_after) value = gelu(value);
                 value *= scale;
                 if (present(residual)) value += load_some(residual_buffer, residual_offset + i_c, have);
