@@ -66,6 +66,7 @@ extern const struct command commands[]; /* ended by a NULL name */
 
 /* What --math calls it. */
 const char *math_name(colt5_math math);
+
 /*
  * Parses a command's arguments. False when the program should end with *code: after --help (0), or
  * a message about a wrong option (EXIT_USAGE). Operands fewer than least or more than most are

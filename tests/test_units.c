@@ -168,7 +168,8 @@ START_TEST(units_the_compiler_does_not_know_are_left_out)
 }
 END_TEST
 
-/* Rows by NVIDIA's instructions (kernels/warps.cl), likewise; NVIDIA's own compiler says nothing. */
+/* Rows by NVIDIA's instructions (kernels/warps.cl), likewise; NVIDIA's own compiler says nothing.
+ */
 START_TEST(instructions_the_compiler_does_not_know_are_left_out)
 {
     const size_t rows = 5, D = 40;

@@ -43,11 +43,11 @@ static int scale_value(size_t m)
 }
 
 /* Sizes by eight, M by sixteen, as divisible as those of the product in question, K such that bf16
- * holds every sum to the last digit; small ones for checkers, which take a thousand times as long.
- */
+ * holds every sum to the last digit and C is the largest matrix; small ones for checkers, which
+ * take a thousand times as long. */
 static void choose_sizes(bool small, struct gemm *test, const struct gemm *like)
 {
-    test->M = (small ? 16 : 144) + like->M % 16;
+    test->M = (small ? 32 : 144) + like->M % 16;
     test->N = (small ? 32 : 272) + like->N % 8;
     test->K = (small ? 16 : 104) + like->K % 8;
 }
