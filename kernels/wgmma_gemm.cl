@@ -8,8 +8,8 @@
 // slabs ahead as there are. Of pairs the sums are added to others, as floats, every PROMOTE slabs, for
 // the unit cuts off what lies below a sum's last digit.
 //
-// A scheduler has 16384 registers: three warps of 168 for a work-item. The last four warps, of which one
-// does something, give up theirs to the consumers.
+// A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which one does
+// something, give up theirs to the consumers.
 //
 // Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; AROUND, a bit each, what may stand around
 // the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be
@@ -21,6 +21,10 @@
 
 #define CONSUMERS 256 // work-items
 #define ITEMS     (CONSUMERS + 128)
+#define REGISTERS 168 // of a work-item, at first
+#if (ITEMS / 32 + 3) / 4 * 32 * REGISTERS > 16384
+    #error "a scheduler has no room for its warps"
+#endif
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
 #define BY_BOXES    (!MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5))
@@ -225,7 +229,7 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
            const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
-    RETARGET(ALL_BYTES, 168);
+    RETARGET(ALL_BYTES, REGISTERS);
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {
         for (uint stage = 0; stage < STAGES; stage++) {
