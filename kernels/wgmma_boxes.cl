@@ -5,7 +5,6 @@
 
 #define BOX_COLUMNS (LINE / C_BYTES)
 #define BOX_BYTES   (16 * LINE)
-#define BOX_SUMS    (BOX_COLUMNS / 2) // of a lane
 
 // Two neighbours of C.
 #if C_F32

@@ -68,7 +68,7 @@
     X(MMA_STAGES, "mma_stages", SHORT_TYPES, ON_NVIDIA, ALIKE(3), CHOICES(2, 3), \
       "linear linear_gelu linear_backward", "slabs in local memory (nvidia_units.cl: STAGES)") \
     X(WGMMA_STAGES, "wgmma_stages", ALL_TYPES, ON_NVIDIA, ALIKE(6), CHOICES(4, 5, 6), \
-      "linear linear_gelu linear_backward", "slabs in local memory (wgmma_slabs.cl: STAGES)") \
+      "linear linear_gelu linear_backward", "slabs in local memory, tiles of 128 columns (wgmma_slabs.cl: STAGES)") \
     X(ATTENTION_KEYS, "attention_keys", SHORT_TYPES, ON_NVIDIA, ALIKE(0), CHOICES(32, 64), \
       "local_attention flash_attention", "keys of a tile, forward (attention_warps.cl: KEYS)") \
     X(ATTENTION_RY, "attention_ry", ALL_TYPES, ON_GPU, ALIKE(0), CHOICES(2, 4), \
