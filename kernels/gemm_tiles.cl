@@ -78,26 +78,33 @@ inlined storage4 four(__global const storage *line, uint i, uint end)
 #endif
 }
 
-// Float32 products from pairs of f16 (split.cl): whether the two operands of a product are such that
-// pairs hold them. Of each, ranges has the bits of the largest magnitude, and the complement of the
-// bits of the least among the largest of its runs of 32 neighbours. With the largest brought to 2^14
-// the pair is off by 2^-26 at most, so every run is held as exactly as float32 holds its largest.
-inlined bool pairs_hold(__global const int *ranges)
+// Float32 products from pairs of f16 (split.cl, convert_operand.cl): whether pairs hold what was looked
+// at. Of that there are the bits of the largest magnitude, and of the least among the largest of its
+// runs of 32 neighbours. With the largest brought to 2^14 the pair is off by 2^-26 at most, so every run
+// is held as exactly as float32 holds its largest.
+inlined bool pairs_hold_range(uint largest, uint least)
 {
-    bool good = true;
-    for (uint i = 0; i < 2; i++) {
-        const uint largest = (uint)ranges[2 * i], least = ~(uint)ranges[2 * i + 1];
-        good = good && (largest == 0 || (largest >= 67u << 23 && largest < 187u << 23 &&
-                                         least + (16u << 23) >= largest));
-    }
-    return good;
+    return largest == 0 ||
+           (largest >= 67u << 23 && largest < 187u << 23 && least + (16u << 23) >= largest);
 }
 
-// 2^e that brings the largest magnitude of operand i to 2^14 … 2^15, for sign 1; 2^-e for -1.
+// Of both operands of a product, ranges being the largest and the complement of the least of each.
+inlined bool pairs_hold(__global const int *ranges)
+{
+    return pairs_hold_range((uint)ranges[0], ~(uint)ranges[1]) &&
+           pairs_hold_range((uint)ranges[2], ~(uint)ranges[3]);
+}
+
+// 2^e that brings the largest magnitude, given by its bits, to 2^14 … 2^15, for sign 1; 2^-e for -1.
+inlined float scale_of_largest(int largest, int sign)
+{
+    return largest == 0 ? 1.0f : as_float((uint)(127 + sign * (141 - (largest >> 23))) << 23);
+}
+
+// Of operand i.
 inlined float pair_scale(__global const int *ranges, uint i, int sign)
 {
-    const int largest = ranges[2 * i];
-    return largest == 0 ? 1.0f : as_float((uint)(127 + sign * (141 - (largest >> 23))) << 23);
+    return scale_of_largest(ranges[2 * i], sign);
 }
 
 // The tile that a work-group makes, along M and along N: BAND tiles of M, then the next columns.

@@ -58,6 +58,9 @@ inlined void named_barrier_arrive(uint number, uint items)
     asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(items) : "memory");
 }
 
+// What was written to global memory before is seen by those of any work-group that then learn of it.
+inlined void fence_device(void) { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+
 // ---- registers of four neighbouring warps, a multiple of 8: those that one role gives up another takes
 
 #define GIVE_UP_REGISTERS(left) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(left))

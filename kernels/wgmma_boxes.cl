@@ -25,9 +25,6 @@ inlined void fill_box(__local uchar *box, const struct around *to, const float *
     for (uint j = 0; j < BOX_COLUMNS / 8; j++) {
         const uint column = j * 8 + lane % 4 * 2, byte = column * C_BYTES;
         float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
-#if STORAGE == 0
-        values *= to->unscale;
-#endif
         if (bias && n + column < to->N) {
             const float left = load_storage(bias, n + column), right = load_storage(bias, n + column + 1);
             values += (float4)(left, right, left, right);
@@ -56,6 +53,6 @@ inlined void write_box(__local uchar *boxes, uint step, ulong map, const struct 
     fill_box(box, to, sums, bias, scale, n);
     fence_async();
     warp_barrier();
-    if (lane == 0 && m < to->M && n < to->N) tma_store(map, n, to->first_row + m, shared_address(box));
+    if (lane == 0 && m < to->M && n < to->N) tma_store(map, n, m, shared_address(box));
     if (lane == 0) tma_commit();
 }

@@ -2,21 +2,21 @@
 // tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
 // There are as many work-groups as compute units; each makes one work after the other: a tile of C of
-// one part of K (parts leave their bare sums below each other). A warp fetches slabs; the first eight, two
-// consumers, multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its
-// tile while the other one multiplies. Without, each has half the rows of every tile, and may be as many
-// slabs ahead as there are. Of pairs the sums are added to others, as floats, every PROMOTE slabs, for
-// the unit cuts off what lies below a sum's last digit.
+// one part of K (wgmma_parts.cl). A warp fetches slabs; the first eight, two consumers, multiply them
+// (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its tile while the other one
+// multiplies. Without, each has half the rows of every tile, and may be as many slabs ahead as there are.
+// Of pairs the sums are added to others, as floats, every 64 k, for the unit cuts off what lies below a
+// sum's last digit.
 //
 // A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which one does
 // something, give up theirs to the consumers.
 //
-// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; AROUND, a bit each, what may stand around
+// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut; AROUND, a bit each, what may stand around
 // the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be
 // written at once. What is not there takes no registers.
 
-#ifndef PROMOTE
-    #define PROMOTE 2 // slabs: 64 of k
+#ifndef IN_PARTS
+    #define IN_PARTS 0
 #endif
 
 #define CONSUMERS 256 // work-items
@@ -48,10 +48,9 @@ inlined uint part_of_work(const plan *all, uint work) { return work / (all->tile
 
 // ---- fetching
 
-// A's map, B's, and C's, of so many rows, by a warp. Rows of op(B)ᵀ are b_length apart where it is not
-// transposed.
+// A's map, B's, and C's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
 inlined void make_maps(uint maps, __global const storage *a, __global const storage *b,
-                       __global const c_storage *c, uint M, uint N, uint K, uint b_length, uint c_lines)
+                       __global const c_storage *c, uint M, uint N, uint K, uint b_length)
 {
     const uint lane = this_lane();
     if (lane < 24) store_shared(maps + lane * 16, (uint4)(0));
@@ -68,7 +67,7 @@ inlined void make_maps(uint maps, __global const storage *a, __global const stor
     }
     if (BY_BOXES && lane == 2) {
         const uint map = maps + 256;
-        MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, c_lines, N, 16);
+        MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, M, N, 16);
     }
     warp_barrier();
 }
@@ -86,7 +85,7 @@ inlined void begin_work(const plan *all, fetch_state *next, uint work)
     next->work = work;
     next->left = all->slabs;
     next->tile = tile_of_work(all, work);
-    next->k = part_of_work(all, work) * all->slabs * DEPTH;
+    next->k = IN_PARTS ? part_of_work(all, work) * all->slabs * DEPTH : 0;
 }
 
 inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong maps)
@@ -115,7 +114,6 @@ inlined void fetch_all(const plan *all, uint arena, ulong maps)
 // A consumer's part of the slabs.
 typedef struct {
     uint arena, rows; // the first of the tile's that are its own
-    float scale;      // of A's floats
 } consumer;
 
 inlined void leave_stage(uint arena, uint stage)
@@ -124,44 +122,65 @@ inlined void leave_stage(uint arena, uint stage)
 }
 
 // A consumer's sums of a work whose first slab is at place.
-#if FLOATS
+#if PAIRS
+
+// The next slab, when it is here: where its A begins; and B goes to *b.
+inlined uint await_slab(ulong *b, uint arena, ring_place *place)
+{
+    const uint slab = slab_at(arena, place->stage);
+    mbarrier_wait(full(arena, place->stage), place->parity);
+    *b = descriptor(B_FORM, slab + OF_A);
+    step_on(place);
+    return slab;
+}
+
+// Two slabs at a time, of which there is an even number.
+inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
+{
+#pragma unroll
+    for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
+    for (uint s = 0; s < slabs; s += 2) {
+        const uint first = place->stage;
+        float some[SUMS], unscale[2];
+        uint operands[2], left[32];
+        ulong b[2];
+#pragma unroll
+        for (uint i = 0; i < 2; i++) operands[i] = await_slab(&b[i], own->arena, place);
+        load_run(left, unscale, operands, own->rows + this_warp() % 4 * 16);
+#pragma unroll
+        for (uint i = 0; i < SUMS; i++) some[i] = 0.0f;
+        multiply_run(some, left, b);
+        wait_for_rows(some, left);
+        leave_stage(own->arena, first);
+        leave_stage(own->arena, first + 1 == STAGES ? 0 : first + 1);
+#pragma unroll
+        for (uint i = 0; i < SUMS; i++) sums[i] = fma(some[i], unscale[i / 2 % 2], sums[i]);
+    }
+}
+
+#elif FLOATS
 
 // When the next slab of A is here: a warp's rows of it.
 inlined void load_next(uint *left, const consumer *own, const ring_place *place)
 {
     mbarrier_wait(full(own->arena, place->stage), place->parity);
-    load_left(left, slab_at(own->arena, place->stage), own->rows + this_warp() % 4 * 16, own->scale);
+    load_left(left, slab_at(own->arena, place->stage), own->rows + this_warp() % 4 * 16);
 }
 
-// While one slab is multiplied the next one is loaded; of pairs, whose conversion the other consumer's
-// products hide as well, that is not faster.
+// While one slab is multiplied the next one is loaded.
 inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
     uint left[16], next[16];
-    #if PAIRS
-    float some[SUMS];
-        #pragma unroll
-    for (uint i = 0; i < SUMS; i++) sums[i] = some[i] = 0.0f;
-    #else
-    float *some = sums;
-    #endif
     load_next(left, own, place);
     for (uint s = 0; s < slabs; s++) {
         const uint stage = place->stage;
-        multiply_rows(some, left, descriptor(B_FORM, slab_at(own->arena, stage) + OF_A),
-                      PAIRS ? s % PROMOTE : s);
+        multiply_rows(sums, left, descriptor(B_FORM, slab_at(own->arena, stage) + OF_A), s);
         step_on(place);
-        if (!PAIRS && s + 1 < slabs) load_next(next, own, place);
-        wait_for_rows(some, left);
+        if (s + 1 < slabs) load_next(next, own, place);
+        wait_for_rows(sums, left);
         leave_stage(own->arena, stage);
-        if (PAIRS && s + 1 < slabs) load_next(next, own, place);
-    #pragma unroll
+#pragma unroll
         for (uint i = 0; i < 16; i++) left[i] = next[i];
-    #if PAIRS
-        if (s % PROMOTE == PROMOTE - 1 || s + 1 == slabs)
-        #pragma unroll
-            for (uint i = 0; i < SUMS; i++) sums[i] += some[i];
-    #endif
     }
 }
 
@@ -223,10 +242,10 @@ inlined void finish_work(struct around *around, __local uchar *stage, ulong map,
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
-wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual), IN_I32(scatter),
-           IN_I32(ranges), const uint M, const uint N, const uint K, const uint b_length,
-           const uint slabs, const uint parts,
-           const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after)
+wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual),
+           IN_I32(scatter), IN_I32(ranges), INOUT_F32(waiting), OUT_I32(arrived), const uint M, const uint N,
+           const uint K, const uint b_length, const uint slabs, const uint parts, const uint scatter_rows,
+           const uint c_rows, const float alpha, const int gelu_after, const int plain_b_transposed)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
     RETARGET(ALL_BYTES, REGISTERS);
@@ -241,15 +260,13 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
     barrier(CLK_LOCAL_MEM_FENCE);
 
     plan all = {(M + TILE - 1) / TILE, (N + COLUMNS - 1) / COLUMNS, slabs, 0};
-    // Where tiled_gemm makes the product nothing is left here.
-    const bool idle = present(ranges) && !pairs_hold(ranges_buffer + ranges_offset);
-    all.works = idle ? 0 : all.tiles_m * all.tiles_n * parts;
+    const uint tiles = all.tiles_m * all.tiles_n;
+    all.works = IN_PARTS ? tiles * parts : tiles;
     const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
         GIVE_UP_REGISTERS(24);
         if (item >= CONSUMERS + 32) return;
-        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, c_buffer + c_offset, M, N, K, b_length,
-                  M * parts);
+        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, c_buffer + c_offset, M, N, K, b_length);
         for (uint map = 0; map < (BY_BOXES ? 3 * 128 : 2 * 128); map += 128)
             publish_tensor_map(where + map, base + MAPS + map);
         if (BY_BOXES) named_barrier_arrive(MAPS_READY, CONSUMERS + 32);
@@ -268,12 +285,11 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         MAY_BE(4) && present(scatter), MAY_BE(1) && gelu_after != 0,
         !MAY_BE(5),
         M, N, scatter_rows, c_rows, 0, alpha, 1.0f, {0.0f, 0.0f}};
-    consumer own = {base, ALTERNATE ? 0 : number * 64, 1.0f};
-    if (present(ranges)) {
-        own.scale = pair_scale(ranges_buffer + ranges_offset, 0, 1);
-        around.alpha *= pair_scale(ranges_buffer + ranges_offset, 0, -1);
-        around.unscale = pair_scale(ranges_buffer + ranges_offset, 1, -1);
-    }
+    const consumer own = {base, ALTERNATE ? 0 : number * 64};
+#if PAIRS
+    const plain_product plain = {a_buffer + a_offset, plain_b_buffer + plain_b_offset,
+                                 (__global const int2 *)(ranges_buffer + ranges_offset), M, N, K, plain_b_transposed ? 1 : N, plain_b_transposed ? K : 1};
+#endif
     if (BY_BOXES) {
         named_barrier_sync(MAPS_READY, CONSUMERS + 32);
         acquire_tensor_map(where + 256);
@@ -291,7 +307,15 @@ wgmma_gemm(IN(a), IN(b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale),
         const uint2 tile = tile_of_work(&all, work);
         if (ALTERNATE) named_barrier_sync(TURN + number, CONSUMERS);
         multiply_work(sums, &own, slabs, &place);
-        around.first_row = part_of_work(&all, work) * M;
+#if PAIRS
+        const uint first = (IN_PARTS ? part_of_work(&all, work) : 0) * slabs * DEPTH;
+        settle_pairs(sums, &plain, tile.x + own.rows, tile.y, first, first + slabs * DEPTH);
+#endif
+#if IN_PARTS
+        if (!add_parts(sums, (__global float4 *)(waiting_buffer + waiting_offset), arrived_buffer + arrived_offset,
+                       tiles, work % tiles, part_of_work(&all, work), parts))
+            continue;
+#endif
         finish_work(&around, stage, where + 256, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
                     tile.x + own.rows, tile.y);
     }

@@ -5,7 +5,7 @@
 // STAGES, each with two mbarriers: that it is `full`, and that it is `empty` again.
 //
 // f16 and bf16 are multiplied as they lie. Floats are converted (tf32_pairs.cl): B's before, by a kernel
-// of their own, A's on their way through registers, from where the unit takes them too.
+// of their own (convert_operand.cl), A's on their way through registers, from where the unit takes them too.
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
 // tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128.
@@ -112,20 +112,44 @@ inlined void load_eight_k(float *x, uint operand, uint row, uint k)
     for (uint i = 0; i < 4; i++) x[i] = as_float(words[i]);
 }
 
+#if PAIRS
+
+// A warp's 16 rows of A from `row` on, of the 64 k of two slabs, as the unit takes them: of each slab the
+// high parts of 32 k and then their low parts. Each row is brought to 2^14 by its largest among these k, so
+// that pairs hold any row; unscale brings its sums back, and leaves them in units of B's largest.
+inlined void load_run(uint *left, float *unscale, const uint *operands, uint row)
+{
+    float x[8][4], scale[2];
+#pragma unroll
+    for (uint i = 0; i < 8; i++) load_eight_k(x[i], operands[i / 4], row, i % 4 * 8);
+#pragma unroll
+    for (uint r = 0; r < 2; r++) {
+        float largest = 0.0f;
+#pragma unroll
+        for (uint i = 0; i < 8; i++) largest = fmax(largest, fmax(fabs(x[i][r]), fabs(x[i][r + 2])));
+        largest = fmax(largest, from_lane(largest, 1));
+        largest = fmax(largest, from_lane(largest, 2));
+        const uint exponent = max(as_uint(largest) >> 23, 14u);
+        scale[r] = as_float((268u - exponent) << 23);
+        unscale[r] = as_float(exponent << 23) * 0x1p-28f;
+    }
+#pragma unroll
+    for (uint i = 0; i < 16; i++) // what lies together in a word is four k apart: so it is in B's lines
+        pair_two(&left[i / 8 * 16 + i % 8], &left[i / 8 * 16 + 8 + i % 8], x[i / 2][i % 2],
+                 x[i / 2][i % 2 + 2], scale[i % 2]);
+}
+
+#else
+
 // A warp's 16 rows of a slab's A from `row` on, as the unit takes them: four words for each step of k.
-inlined void load_left(uint *left, uint operand, uint row, float scale)
+inlined void load_left(uint *left, uint operand, uint row)
 {
     float x[4][4];
 #pragma unroll
     for (uint i = 0; i < 4; i++) load_eight_k(x[i], operand, row, 8 * i);
-#if PAIRS // the high parts of 32 k, and then their low parts
-#pragma unroll
-    for (uint i = 0; i < 8; i++) // what lies together in a word is four k apart: so it is in B's lines
-        pair_two(&left[i], &left[8 + i], x[i / 2][i % 2], x[i / 2][i % 2 + 2], scale);
-#else
 #pragma unroll
     for (uint i = 0; i < 16; i++) left[i] = tf32_of(x[i / 4][i % 4]);
-#endif
 }
 
+#endif
 #endif

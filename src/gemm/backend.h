@@ -6,7 +6,7 @@
 #include "gemm/gemm.h"
 
 /* Kernels a backend may have; each is tested before its first use in a context. */
-#define GEMM_VARIANTS 4160
+#define GEMM_VARIANTS 8192
 
 struct gemm_backend {
     const char *name; /* as COLT5_GEMM has it */
@@ -84,9 +84,6 @@ size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product);
 struct gemm_pairs {
     colt5_tensor ranges, a, b;
 };
-
-/* Fills the ranges of a product's pairs: of A and of B. */
-colt5_status gemm_find_ranges(colt5_context *ctx, const struct gemm *product);
 
 static inline size_t gemm_pair_stride(size_t length)
 {

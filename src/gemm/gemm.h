@@ -40,8 +40,7 @@ struct gemm {
     const colt5_tensor *scatter; /* i32 [M], unique in a sample */
     size_t scatter_rows, c_rows;
 
-    const struct gemm_pairs *pairs; /* only of backends that make pairs (backend.h) */
-    const colt5_tensor *maps;       /* only of the wgmma backend */
+    const struct gemm_pairs *pairs; /* only of the split backend (backend.h) */
     const struct gemm *like;        /* only of a self-test: the product whose kernel it tries out */
     /* Only of tests: which tile of the tiled kernel, from 1, and the parts of K; 0: it chooses. */
     unsigned tile, parts;

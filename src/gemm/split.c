@@ -72,7 +72,7 @@ static size_t blocks_of(const struct operand *operand)
     return (operand->lines + 31) / 32 * ((operand->length + 127) / 128);
 }
 
-colt5_status gemm_find_ranges(colt5_context *ctx, const struct gemm *product)
+static colt5_status find_ranges(colt5_context *ctx, const struct gemm *product)
 {
     const struct operand a = operand_a(product), b = operand_b(product);
     const bool vectors = vectors_of(product, true) && vectors_of(product, false);
@@ -129,7 +129,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *product)
     colt5_status status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs.ranges);
     if (status == COLT5_OK) status = take_pairs(ctx, &a, &pairs.a);
     if (status == COLT5_OK) status = take_pairs(ctx, &b, &pairs.b);
-    if (status == COLT5_OK) status = gemm_find_ranges(ctx, &call);
+    if (status == COLT5_OK) status = find_ranges(ctx, &call);
     if (status == COLT5_OK) status = make_pairs(ctx, &call, &a, 0, &pairs.a);
     if (status == COLT5_OK) status = make_pairs(ctx, &call, &b, 1, &pairs.b);
     if (status == COLT5_OK)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * NVIDIA's matrix units as Hopper has them, by kernels/wgmma_gemm.cl: f16 and bf16; float32 by tf32
- * where the context's math is fast, and else by pairs of f16. Pairs hold values of comparable size:
- * whether they do the device finds out, and where not, plain tiles make the product. Both kernels
- * are launched, one does nothing.
+ * where the context's math is fast, and else by pairs of f16, which are as exact as float32. Where
+ * values of a column of B lie too far apart for pairs the kernel sees it, and multiplies floats.
  */
+#include "gemm/arrivals.h"
 #include "gemm/backend.h"
+#include "runtime/check.h"
 #include "runtime/context.h"
 #include "runtime/launch.h"
 #include "runtime/retarget.h"
@@ -18,9 +19,13 @@
 #define LINE        128 /* bytes of k that a slab has of a row */
 #define GROUP_OF_K  32  /* floats in a line */
 #define WIDE_STAGES 4
-#define BLOCK_ROWS  64 /* that a group of convert_operand takes, where k is not contiguous */
+#define ROWS        4   /* that a group of convert_operand takes, or, where k is not contiguous, */
+#define BLOCK_ROWS  64  /* these, of GROUP_OF_K; */
+#define RANGE_K     256 /* and of so many k column_ranges */
 #define BLOCK_ITEMS 256
 #define ITEMS       384
+#define WARPS       8  /* of a tile, at most */
+#define PAIR_SLABS  2  /* of pairs slabs come in twos */
 #define MAP_INTS    96 /* three tensor maps, of each work-group */
 
 #define WIDE_TIME     15                  /* of a wide tile, in eighths of a narrow one's */
@@ -30,6 +35,14 @@
 #define SMALLEST_PART 1024                /* k of a part */
 #define MOST_PARTS    16
 #define PART_COST     128 /* of a part more, relative to the whole: 1 / this */
+
+/* The tensors of a call besides the product's: B's floats as the unit takes them, and, of pairs,
+ * the ranges of its columns; tensor maps; sums that wait for others of their tile. */
+struct wgmma_call {
+    const struct gemm *product;
+    colt5_tensor lines, ranges, maps, waiting, arrivals;
+    size_t parts, slabs; /* of K, of a part */
+};
 
 static size_t depth_of(colt5_type type)
 {
@@ -121,8 +134,8 @@ static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
 {
     if (product->parts) return product->parts;
     if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
-    return best_parts(product, tiles_of(product, columns_of(ctx, product)),
-                      ctx->info.compute_units);
+    const size_t tiles = tiles_of(product, columns_of(ctx, product));
+    return tiles * WARPS > ARRIVALS ? 1 : best_parts(product, tiles, ctx->info.compute_units);
 }
 
 /* Sixteen bytes of a row of C cannot be written at once. */
@@ -132,11 +145,9 @@ static bool is_narrow(const struct gemm *product)
     return (product->N | product->c->offset | residual) % 8 != 0;
 }
 
-/* What may stand around the product, a bit each, as the kernel's AROUND has it; nothing around sums
- * of parts, which the accelerator writes where a box of rows has those of one part. */
-static unsigned around_of(const struct gemm *product, size_t parts)
+/* What may stand around the product, a bit each, as the kernel's AROUND has it. */
+static unsigned around_of(const struct gemm *product)
 {
-    if (parts > 1) return product->N % 8 || product->M % 16 ? 32u : 0u;
     if (product->like) product = product->like;
     return (is_narrow(product) ? 32u : 0u) | (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) |
            (product->row_scale ? 4u : 0u) | (product->residual ? 8u : 0u) |
@@ -150,86 +161,108 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     number = 2 * number + (columns_of(ctx, product) == WIDE);
     number = 2 * number + product->transpose_a;
     number = 2 * number + product->transpose_b;
-    const size_t parts = parts_of(ctx, product);
-    const unsigned around = around_of(product, parts);
-    if (parts > 1) return 2 * number + (around != 0);
-    return 64 + 64 * (2 * number + (product->c->type == COLT5_F32)) + around;
+    number = 2 * number + (product->c->type == COLT5_F32);
+    number = 2 * number + (parts_of(ctx, product) > 1);
+    return 64 * number + around_of(product);
+}
+
+static colt5_status find_ranges(colt5_context *ctx, const struct gemm *product,
+                                const colt5_tensor *ranges)
+{
+    const size_t blocks = (product->N + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    CHECK(clear_tensor(ctx, ranges));
+    return launch(
+        ctx, KERNEL_COLUMN_RANGES,
+        DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", 1),
+                DEFINE("TRANSPOSED", 1)),
+        GROUPS(blocks * ((product->K + RANGE_K - 1) / RANGE_K), 1, 1, BLOCK_ITEMS),
+        ARGS(TENSOR(product->b), TENSOR(ranges), INT((int)product->N), INT((int)product->K)));
 }
 
 /* B's floats as the unit takes them, [N][K rounded up]. */
-static colt5_status convert_b(colt5_context *ctx, const struct gemm *product)
+static colt5_status convert_b(colt5_context *ctx, const struct wgmma_call *call)
 {
-    const colt5_tensor *lines = &product->pairs->b;
+    const struct gemm *product = call->product;
     const bool pairs = by_pairs(ctx, product), transposed = !product->transpose_b;
-    const size_t N = product->N, line = lines->dims[1];
+    const size_t N = product->N, line = call->lines.dims[1];
     const size_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS * (line / GROUP_OF_K);
+    if (pairs && transposed) CHECK(find_ranges(ctx, product, &call->ranges));
     return launch(ctx, KERNEL_CONVERT_OPERAND,
                   DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", pairs),
-                          DEFINE("TRANSPOSED", transposed)),
-                  transposed ? GROUPS(blocks, 1, 1, BLOCK_ITEMS) : ROW_GRID(line / 8, N),
-                  ARGS(TENSOR(product->b), TENSOR(pairs ? &product->pairs->ranges : NULL),
-                       TENSOR(lines), INT((int)N), INT((int)product->K), INT((int)line)));
+                          DEFINE("TRANSPOSED", transposed),
+                          DEFINE("VECTOR", (product->K | product->b->offset) % 4 == 0)),
+                  GROUPS(transposed ? blocks : (N + ROWS - 1) / ROWS, 1, 1, BLOCK_ITEMS),
+                  ARGS(TENSOR(product->b), TENSOR(pairs ? &call->ranges : NULL),
+                       TENSOR(&call->lines), INT((int)N), INT((int)product->K), INT((int)line)));
 }
 
-static colt5_status launch_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
-                                 size_t part)
+static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *call)
 {
+    const struct gemm *product = call->product;
     const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
-    const size_t depth = depth_of(product->a->type), columns = columns_of(ctx, product),
-                 works = tiles_of(product, columns) * parts;
-    const size_t groups = product->maps->dims[0];
-    const colt5_tensor *b = product->pairs ? &product->pairs->b : product->b;
+    const bool in_parts = parts_of(ctx, product) > 1;
+    const size_t columns = columns_of(ctx, product),
+                 works = tiles_of(product, columns) * call->parts, groups = call->maps.dims[0];
     const struct define defines[] = {
         STORAGE(product->a->type),
         DEFINE("C_F32", product->c->type == COLT5_F32),
         DEFINE("TRANSPOSE_A", product->transpose_a),
         DEFINE("TRANSPOSE_B", is_f32 || product->transpose_b),
         DEFINE("PAIRS", pairs),
+        DEFINE("IN_PARTS", in_parts),
         DEFINE("COLUMNS", columns),
         DEFINE("STAGES", columns == WIDE ? WIDE_STAGES : tuned(ctx, TUNED_WGMMA_STAGES)),
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
-        DEFINE("AROUND", around_of(product, parts)),
+        DEFINE("AROUND", around_of(product)),
         {NULL, 0}};
-    const colt5_status status = launch(
+    return launch(
         ctx, KERNEL_WGMMA_GEMM, defines, GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
-        ARGS(TENSOR(product->a), TENSOR(b), TENSOR(product->maps), TENSOR(product->c),
+        ARGS(TENSOR(product->a), TENSOR(is_f32 ? &call->lines : product->b),
+             TENSOR(pairs ? product->b : NULL), TENSOR(&call->maps), TENSOR(product->c),
              TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
-             TENSOR(product->scatter), TENSOR(pairs ? &product->pairs->ranges : NULL),
+             TENSOR(product->scatter), TENSOR(pairs ? &call->ranges : NULL),
+             TENSOR(in_parts ? &call->waiting : NULL), TENSOR(in_parts ? &call->arrivals : NULL),
              INT((int)product->M), INT((int)product->N), INT((int)product->K),
-             INT((int)(product->pairs ? b->dims[1] : product->K)),
-             INT((int)((part + depth - 1) / depth)), INT((int)parts),
-             INT((int)product->scatter_rows), INT((int)product->c_rows), FLOAT(gemm_alpha(product)),
-             INT(product->gelu)));
-    return status == COLT5_OK && pairs ? gemm_launch_tiled(ctx, product, parts, part) : status;
+             INT((int)(is_f32 ? call->lines.dims[1] : product->K)), INT((int)call->slabs),
+             INT((int)call->parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
+             FLOAT(gemm_alpha(product)), INT(product->gelu), INT(product->transpose_b)));
 }
 
 /* What floats need besides. */
-static colt5_status prepare_floats(colt5_context *ctx, struct gemm *product,
-                                   struct gemm_pairs *pairs)
+static colt5_status prepare_floats(colt5_context *ctx, struct wgmma_call *call)
 {
+    const struct gemm *product = call->product;
     const size_t line = (product->K + GROUP_OF_K - 1) / GROUP_OF_K * GROUP_OF_K;
-    colt5_status status = scratch(ctx, COLT5_F32, 2, (size_t[]){product->N, line}, &pairs->b);
-    product->pairs = pairs;
-    if (status == COLT5_OK && by_pairs(ctx, product)) {
-        status = scratch(ctx, COLT5_I32, 1, (size_t[]){4}, &pairs->ranges);
-        if (status == COLT5_OK) status = gemm_find_ranges(ctx, product);
-    }
-    return status == COLT5_OK ? convert_b(ctx, product) : status;
+    CHECK(scratch(ctx, COLT5_F32, 2, (size_t[]){product->N, line}, &call->lines));
+    if (by_pairs(ctx, product))
+        CHECK(scratch(ctx, COLT5_I32, 2, (size_t[]){product->N, 2}, &call->ranges));
+    return convert_b(ctx, call);
+}
+
+/* Cuts K, as evenly as slabs can be. */
+static colt5_status prepare_parts(colt5_context *ctx, struct wgmma_call *call)
+{
+    const struct gemm *product = call->product;
+    const size_t together = by_pairs(ctx, product) ? PAIR_SLABS : 1, parts = parts_of(ctx, product);
+    const size_t depth = depth_of(product->a->type) * together;
+    const size_t all = (product->K + depth - 1) / depth, each = (all + parts - 1) / parts;
+    const size_t columns = columns_of(ctx, product);
+    call->parts = (all + each - 1) / each;
+    call->slabs = each * together;
+    if (parts == 1) return COLT5_OK;
+    CHECK(gemm_arrivals(ctx, &call->arrivals));
+    return scratch(ctx, COLT5_F32, 3,
+                   (size_t[]){call->parts, tiles_of(product, columns), TILE * columns},
+                   &call->waiting);
 }
 
 static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
 {
-    struct gemm_pairs pairs;
-    struct gemm call = *product;
-    colt5_tensor maps;
-    call.maps = &maps;
-    colt5_status status =
-        scratch(ctx, COLT5_I32, 2, (size_t[]){ctx->info.compute_units, MAP_INTS}, &maps);
-    if (status == COLT5_OK && product->a->type == COLT5_F32)
-        status = prepare_floats(ctx, &call, &pairs);
-    return status == COLT5_OK ? gemm_run_parts(ctx, &call, parts_of(ctx, product),
-                                               depth_of(product->a->type), launch_parts)
-                              : status;
+    struct wgmma_call call = {.product = product};
+    CHECK(scratch(ctx, COLT5_I32, 2, (size_t[]){ctx->info.compute_units, MAP_INTS}, &call.maps));
+    if (product->a->type == COLT5_F32) CHECK(prepare_floats(ctx, &call));
+    CHECK(prepare_parts(ctx, &call));
+    return launch_wgmma(ctx, &call);
 }
 
 static colt5_status run(colt5_context *ctx, const struct gemm *product)

@@ -52,6 +52,6 @@ struct colt5_context {
 };
 
 /* Slots of `attached`. */
-enum attachment { ATTACHED_GEMM, ATTACHED_ROTARY };
+enum attachment { ATTACHED_GEMM, ATTACHED_ARRIVALS, ATTACHED_ROTARY };
 
 #endif

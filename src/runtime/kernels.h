@@ -32,6 +32,7 @@
     X(attention_vectors_queries) \
     X(clear) \
     X(columns) \
+    X(convert_operand) \
     X(coor_descent) \
     X(coor_descent_backward) \
     X(coor_descent_row) \
@@ -84,6 +85,8 @@
     X(wgmma) \
     X(wgmma_boxes) \
     X(wgmma_gemm) \
+    X(wgmma_pairs) \
+    X(wgmma_parts) \
     X(wgmma_slabs)
 
 #define KERNEL_LIST(X) \
@@ -119,7 +122,8 @@
     X(COOR_DESCENT_ROW, coor_descent_row, coor_descent_row) \
     X(COOR_DESCENT_SPREAD, coor_descent_backward, coor_descent_spread) \
     X(COOR_DESCENT_STEP, coor_descent, coor_descent_step) \
-    X(CONVERT_OPERAND, tf32_pairs, convert_operand) \
+    X(COLUMN_RANGES, convert_operand, column_ranges) \
+    X(CONVERT_OPERAND, convert_operand, convert_operand) \
     X(COPY, copy, copy) \
     X(CROSS_ENTROPY_BACKWARD, cross_entropy, cross_entropy_backward) \
     X(CROSS_ENTROPY_FORWARD, cross_entropy, cross_entropy_forward) \
@@ -222,6 +226,7 @@
     X(attention_warps, nvidia) \
     X(activation, warps) \
     X(columns, warps) \
+    X(convert_operand, tf32_pairs) \
     X(coor_descent, eights) \
     X(coor_descent, solver) \
     X(coor_descent_backward, eights) \
@@ -258,6 +263,8 @@
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
     X(wgmma_gemm, wgmma) \
+    X(wgmma_gemm, wgmma_parts) \
+    X(wgmma_gemm, wgmma_pairs) \
     X(wgmma_gemm, mma_epilogue) \
     X(wgmma_gemm, wgmma_boxes) \
     X(tf32_pairs, gemm_tiles) \

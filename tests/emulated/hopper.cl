@@ -22,6 +22,7 @@ void make_tensor_map(uint map, uint bytes, __global const void *matrix, uint lin
 void publish_tensor_map(ulong to, uint map);
 inlined void acquire_tensor_map(ulong map) {}
 inlined void fence_async(void) {}
+inlined void fence_device(void) {}
 void tma_store(ulong map, uint x, uint y, uint from);
 void tma_commit(void);
 void tma_wait(uint groups);

@@ -30,6 +30,11 @@ float _Z3fmafff(float a, float b, float c)
     return fmaf(a, b, c);
 }
 
+float _Z4fabsf(float x)
+{
+    return fabsf(x);
+}
+
 float _Z4fmaxff(float a, float b)
 {
     return fmaxf(a, b);
@@ -98,6 +103,11 @@ uint32_t _Z10atomic_maxPU7CLlocalVjj(volatile uint32_t *p, uint32_t x)
 uint32_t _Z10atomic_maxPU8CLglobalVjj(volatile uint32_t *p, uint32_t x)
 {
     return set_max(p, x);
+}
+
+int _Z10atomic_incPU8CLglobalVi(volatile int *p)
+{
+    return (*p)++;
 }
 
 int _Z3minii(int a, int b)
