@@ -6,7 +6,7 @@
  *
  * backend: wgmma, tf32 (wgmma with fast math), mma, split, tiled, packed, clblast, cblas or all.
  * Three numbers replace the list of shapes. A time is the mean of a run of calls with one wait at
- * the end, the best of five such runs.
+ * the end, the best of five such runs. Behind it is what each kernel of one more call took.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -130,6 +130,20 @@ static double time_of(const struct work *work, int calls)
     return (seconds() - start) / calls;
 }
 
+/* Of one call, in microseconds. */
+static void print_kernels(const struct work *work)
+{
+    colt5_profile_row rows[8];
+    size_t count = 0;
+    colt5_context_set_profiling(work->ctx, true);
+    time_of(work, 1);
+    if (colt5_context_profile(work->ctx, rows, sizeof(rows) / sizeof(rows[0]), &count) != COLT5_OK)
+        stop(work->ctx, "the profile");
+    for (size_t i = 0; i < count && i < sizeof(rows) / sizeof(rows[0]); i++)
+        printf("%s%s %.1f", i ? ", " : "  ", rows[i].kernel, (double)rows[i].nanoseconds * 1e-3);
+    printf("\n");
+}
+
 static void measure(const struct work *work, const char *backend)
 {
     time_of(work, 1); /* builds, and tries the backend out */
@@ -140,9 +154,10 @@ static void measure(const struct work *work, const char *backend)
     double best = INFINITY;
     for (int run = 0; run < 5; run++) best = fmin(best, time_of(work, calls));
     const double flop = 2 * (double)s.rows * (double)s.in * (double)s.out;
-    printf("%-8s %-4s %6zu x %4zu -> %4zu %10.1f us %8.3f TFLOP/s  error %.2e\n", backend,
+    printf("%-8s %-4s %6zu x %4zu -> %4zu %10.1f us %8.3f TFLOP/s  error %.2e", backend,
            colt5_type_name(work->x.type), s.rows, s.in, s.out, best * 1e6, flop / best * 1e-12,
            error_of(work));
+    print_kernels(work);
     fflush(stdout);
 }
 

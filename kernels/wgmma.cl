@@ -59,21 +59,12 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
     #define MAJORS ", 0, 0"
 #endif
 
-// The steps of k of a slab; `add` says whether the first adds to the sums. Of pairs it is two slabs: in a
-// line of B, and in a slab's words of A, high parts are steps 0 and 1, low ones 2 and 3; small products
-// first.
+// The steps of k of a slab; `add` says whether the first adds to the sums. High parts of pairs are steps
+// 0 and 1 of a line, low ones 2 and 3; small products first.
 #if PAIRS
     #define K_STEPS                                                                                 \
-        K_STEP("add", 0, RIGHT_0, 2) K_STEP("always", 1, RIGHT_0, 3)                                \
-        K_STEP("always", 4, RIGHT_1, 2) K_STEP("always", 5, RIGHT_1, 3)                             \
-        K_STEP("always", 2, RIGHT_0, 0) K_STEP("always", 3, RIGHT_0, 1)                             \
-        K_STEP("always", 6, RIGHT_1, 0) K_STEP("always", 7, RIGHT_1, 1)                             \
-        K_STEP("always", 0, RIGHT_0, 0) K_STEP("always", 1, RIGHT_0, 1)                             \
-        K_STEP("always", 4, RIGHT_1, 0) K_STEP("always", 5, RIGHT_1, 1)
-#elif FLOATS
-    #define K_STEPS                                                                                 \
-        K_STEP("add", 0, RIGHT_0, 0) K_STEP("always", 1, RIGHT_0, 1)                                \
-        K_STEP("always", 2, RIGHT_0, 2) K_STEP("always", 3, RIGHT_0, 3)
+        K_STEP("add", 0, 2) K_STEP("always", 1, 3) K_STEP("always", 2, 0) K_STEP("always", 3, 1)    \
+        K_STEP("always", 0, 0) K_STEP("always", 1, 1)
 #else
     #define K_STEPS                                                                                 \
         K_STEP("add", 0, 0) K_STEP("always", 1, 1) K_STEP("always", 2, 2) K_STEP("always", 3, 3)
@@ -105,56 +96,39 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 
 // Of 64 rows; A's are words of this work-item's. Behind the sums of an instruction come these, B, and `add`.
     #if COLUMNS == 256
-        #define PLACES  PLACES_0 ", " PLACES_64
-        #define LEFT_0  "{%128, %129, %130, %131}"
-        #define LEFT_1  "{%132, %133, %134, %135}"
-        #define LEFT_2  "{%136, %137, %138, %139}"
-        #define LEFT_3  "{%140, %141, %142, %143}"
-        #define RIGHT_0 "%144"
-        #define ADD     "%145"
+        #define PLACES PLACES_0 ", " PLACES_64
+        #define LEFT_0 "{%128, %129, %130, %131}"
+        #define LEFT_1 "{%132, %133, %134, %135}"
+        #define LEFT_2 "{%136, %137, %138, %139}"
+        #define LEFT_3 "{%140, %141, %142, %143}"
+        #define RIGHT  "%144"
+        #define ADD    "%145"
     #else
-        #define PLACES  PLACES_0
-        #define LEFT_0  "{%64, %65, %66, %67}"
-        #define LEFT_1  "{%68, %69, %70, %71}"
-        #define LEFT_2  "{%72, %73, %74, %75}"
-        #define LEFT_3  "{%76, %77, %78, %79}"
+        #define PLACES PLACES_0
+        #define LEFT_0 "{%64, %65, %66, %67}"
+        #define LEFT_1 "{%68, %69, %70, %71}"
+        #define LEFT_2 "{%72, %73, %74, %75}"
+        #define LEFT_3 "{%76, %77, %78, %79}"
+        #define RIGHT  "%80"
+        #define ADD    "%81"
     #endif
-    #if PAIRS
-        #define LEFT_4  "{%80, %81, %82, %83}"
-        #define LEFT_5  "{%84, %85, %86, %87}"
-        #define LEFT_6  "{%88, %89, %90, %91}"
-        #define LEFT_7  "{%92, %93, %94, %95}"
-        #define RIGHT_0 "%96"
-        #define RIGHT_1 "%97"
-        #define ADD     "%98"
-    #elif COLUMNS == 128
-        #define RIGHT_0 "%80"
-        #define ADD     "%81"
-    #endif
-    #define K_STEP(scale, of_a, right, of_b)                                                        \
-        "add.s64 b, " right ", 2 * " #of_b ";\n" WGMMA(PLACES, LEFT_##of_a, scale)
+    #define K_STEP(scale, of_a, of_b) "add.s64 b, " RIGHT ", 2 * " #of_b ";\n" WGMMA(PLACES, LEFT_##of_a, scale)
     #define FOUR(x)    "r"((x)[0]), "r"((x)[1]), "r"((x)[2]), "r"((x)[3])
     #define SIXTEEN(x) FOUR(x), FOUR((x) + 4), FOUR((x) + 8), FOUR((x) + 12)
-    #if PAIRS
-        #define ALL_LEFT(x) SIXTEEN(x), SIXTEEN((x) + 16)
-
-// Of two slabs; begins new sums.
-inlined void multiply_run(float *sums, const uint *left, const ulong *b)
-{
-    asm volatile(MULTIPLY(ADD, "") : ALL_SUMS(sums) : ALL_LEFT(left), "l"(b[0]), "l"(b[1]), "r"(0) : "memory");
-}
-    #else
-        #define ALL_LEFT(x) SIXTEEN(x)
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
 {
-    asm volatile(MULTIPLY(ADD, "") : ALL_SUMS(sums) : ALL_LEFT(left), "l"(b), "r"(add) : "memory");
+    asm volatile(MULTIPLY(ADD, "") : ALL_SUMS(sums) : SIXTEEN(left), "l"(b), "r"(add) : "memory");
 }
-    #endif
 
-// The words of A are read until here: nothing else may be put into their registers.
+// The words of A are read until here: nothing else may be put into their registers. All are waited for; or
+// all slabs but the last that was begun, whose words these are not.
 inlined void wait_for_rows(float *sums, const uint *left)
 {
-    asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL_SUMS(sums) : ALL_LEFT(left) : "memory");
+    asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL_SUMS(sums) : SIXTEEN(left) : "memory");
+}
+inlined void wait_for_rows_before(const uint *left)
+{
+    asm volatile("wgmma.wait_group.sync.aligned 1;" ::SIXTEEN(left) : "memory");
 }
 
 #else

@@ -124,35 +124,51 @@ inlined void leave_stage(uint arena, uint stage)
 // A consumer's sums of a work whose first slab is at place.
 #if PAIRS
 
-// The next slab, when it is here: where its A begins; and B goes to *b.
-inlined uint await_slab(ulong *b, uint arena, ring_place *place)
+// The next two slabs, when they are here: a warp's rows of A, and where B begins.
+inlined void load_run(pair_run *run, ulong *b, const consumer *own, ring_place *place)
 {
-    const uint slab = slab_at(arena, place->stage);
-    mbarrier_wait(full(arena, place->stage), place->parity);
-    *b = descriptor(B_FORM, slab + OF_A);
-    step_on(place);
-    return slab;
+#pragma unroll
+    for (uint i = 0; i < 2; i++) {
+        const uint slab = slab_at(own->arena, place->stage);
+        mbarrier_wait(full(own->arena, place->stage), place->parity);
+#pragma unroll
+        for (uint j = 0; j < 4; j++) load_eight_k(run->x[i][j], slab, own->rows + this_warp() % 4 * 16, 8 * j);
+        b[i] = descriptor(B_FORM, slab + OF_A);
+        step_on(place);
+    }
+    scale_run(run);
 }
 
-// Two slabs at a time, of which there is an even number.
+inlined void leave_run(uint arena, uint stage)
+{
+    leave_stage(arena, stage);
+    leave_stage(arena, stage + 1 == STAGES ? 0 : stage + 1);
+}
+
+// Two slabs at a time, of which there is an even number. While the unit has one of them the other one is made
+// pairs, and the next two are loaded.
 inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
+    pair_run run;
+    uint left[2][16], stage = place->stage;
+    ulong b[2];
+    float some[SUMS];
 #pragma unroll
-    for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
-    for (uint s = 0; s < slabs; s += 2) {
-        const uint first = place->stage;
-        float some[SUMS], unscale[2];
-        uint operands[2], left[32];
-        ulong b[2];
-#pragma unroll
-        for (uint i = 0; i < 2; i++) operands[i] = await_slab(&b[i], own->arena, place);
-        load_run(left, unscale, operands, own->rows + this_warp() % 4 * 16);
-#pragma unroll
-        for (uint i = 0; i < SUMS; i++) some[i] = 0.0f;
-        multiply_run(some, left, b);
-        wait_for_rows(some, left);
-        leave_stage(own->arena, first);
-        leave_stage(own->arena, first + 1 == STAGES ? 0 : first + 1);
+    for (uint i = 0; i < SUMS; i++) sums[i] = some[i] = 0.0f;
+    load_run(&run, b, own, place);
+    pair_slab(left[0], run.x[0], run.scale);
+    for (uint s = 2; s <= slabs; s += 2) {
+        const float unscale[2] = {run.unscale[0], run.unscale[1]};
+        const uint next = place->stage;
+        multiply_rows(some, left[0], b[0], 0);
+        pair_slab(left[1], run.x[1], run.scale);
+        multiply_rows(some, left[1], b[1], 1);
+        if (s < slabs) load_run(&run, b, own, place);
+        wait_for_rows_before(left[0]);
+        if (s < slabs) pair_slab(left[0], run.x[0], run.scale);
+        wait_for_rows(some, left[1]);
+        leave_run(own->arena, stage);
+        stage = next;
 #pragma unroll
         for (uint i = 0; i < SUMS; i++) sums[i] = fma(some[i], unscale[i / 2 % 2], sums[i]);
     }
@@ -160,28 +176,34 @@ inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_pl
 
 #elif FLOATS
 
-// When the next slab of A is here: a warp's rows of it.
-inlined void load_next(uint *left, const consumer *own, const ring_place *place)
+// The next slab's products begin when it is here, those of the one before under way: a warp's rows of A are
+// in registers of its own. Where it waits in the ring.
+inlined uint begin_slab(float *sums, uint *left, const consumer *own, ring_place *place, uint add)
 {
-    mbarrier_wait(full(own->arena, place->stage), place->parity);
-    load_left(left, slab_at(own->arena, place->stage), own->rows + this_warp() % 4 * 16);
+    const uint stage = place->stage, slab = slab_at(own->arena, stage);
+    mbarrier_wait(full(own->arena, stage), place->parity);
+    load_left(left, slab, own->rows + this_warp() % 4 * 16);
+    multiply_rows(sums, left, descriptor(B_FORM, slab + OF_A), add);
+    step_on(place);
+    return stage;
 }
 
-// While one slab is multiplied the next one is loaded.
+// Of slabs there is an even number.
 inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
-    uint left[16], next[16];
-    load_next(left, own, place);
-    for (uint s = 0; s < slabs; s++) {
-        const uint stage = place->stage;
-        multiply_rows(sums, left, descriptor(B_FORM, slab_at(own->arena, stage) + OF_A), s);
-        step_on(place);
-        if (s + 1 < slabs) load_next(next, own, place);
-        wait_for_rows(sums, left);
-        leave_stage(own->arena, stage);
-#pragma unroll
-        for (uint i = 0; i < 16; i++) left[i] = next[i];
+    uint left[2][16], second = 0;
+    for (uint s = 0; s < slabs; s += 2) {
+        const uint first = begin_slab(sums, left[0], own, place, s);
+        if (s > 0) {
+            wait_for_rows_before(left[1]);
+            leave_stage(own->arena, second);
+        }
+        second = begin_slab(sums, left[1], own, place, 1);
+        wait_for_rows_before(left[0]);
+        leave_stage(own->arena, first);
     }
+    wait_for_rows(sums, left[1]);
+    leave_stage(own->arena, second);
 }
 
 #else

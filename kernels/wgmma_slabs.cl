@@ -114,29 +114,34 @@ inlined void load_eight_k(float *x, uint operand, uint row, uint k)
 
 #if PAIRS
 
-// A warp's 16 rows of A from `row` on, of the 64 k of two slabs, as the unit takes them: of each slab the
-// high parts of 32 k and then their low parts. Each row is brought to 2^14 by its largest among these k, so
-// that pairs hold any row; unscale brings its sums back, and leaves them in units of B's largest.
-inlined void load_run(uint *left, float *unscale, const uint *operands, uint row)
+// Floats of a warp's 16 rows of A, of the 64 k of two slabs. Each row is brought to 2^14 by its largest among
+// these k, so that pairs hold any row; unscale brings its sums back, and leaves them in units of B's largest.
+typedef struct {
+    float x[2][4][4], scale[2], unscale[2];
+} pair_run;
+
+inlined void scale_run(pair_run *run)
 {
-    float x[8][4], scale[2];
-#pragma unroll
-    for (uint i = 0; i < 8; i++) load_eight_k(x[i], operands[i / 4], row, i % 4 * 8);
 #pragma unroll
     for (uint r = 0; r < 2; r++) {
         float largest = 0.0f;
 #pragma unroll
-        for (uint i = 0; i < 8; i++) largest = fmax(largest, fmax(fabs(x[i][r]), fabs(x[i][r + 2])));
+        for (uint i = 0; i < 8; i++)
+            largest = fmax(largest, fmax(fabs(run->x[i / 4][i % 4][r]), fabs(run->x[i / 4][i % 4][r + 2])));
         largest = fmax(largest, from_lane(largest, 1));
         largest = fmax(largest, from_lane(largest, 2));
         const uint exponent = max(as_uint(largest) >> 23, 14u);
-        scale[r] = as_float((268u - exponent) << 23);
-        unscale[r] = as_float(exponent << 23) * 0x1p-28f;
+        run->scale[r] = as_float((268u - exponent) << 23);
+        run->unscale[r] = as_float(exponent << 23) * 0x1p-28f;
     }
+}
+
+// One slab's, as the unit takes them: the high parts of 32 k, and then their low parts.
+inlined void pair_slab(uint *left, const float x[4][4], const float *scale)
+{
 #pragma unroll
-    for (uint i = 0; i < 16; i++) // what lies together in a word is four k apart: so it is in B's lines
-        pair_two(&left[i / 8 * 16 + i % 8], &left[i / 8 * 16 + 8 + i % 8], x[i / 2][i % 2],
-                 x[i / 2][i % 2 + 2], scale[i % 2]);
+    for (uint i = 0; i < 8; i++) // what lies together in a word is four k apart: so it is in B's lines
+        pair_two(&left[i], &left[8 + i], x[i / 2][i % 2], x[i / 2][i % 2 + 2], scale[i % 2]);
 }
 
 #else

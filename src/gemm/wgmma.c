@@ -25,7 +25,6 @@
 #define BLOCK_ITEMS 256
 #define ITEMS       384
 #define WARPS       8  /* of a tile, at most */
-#define PAIR_SLABS  2  /* of pairs slabs come in twos */
 #define MAP_INTS    96 /* three tensor maps, of each work-group */
 
 #define WIDE_TIME     15                  /* of a wide tile, in eighths of a narrow one's */
@@ -239,11 +238,11 @@ static colt5_status prepare_floats(colt5_context *ctx, struct wgmma_call *call)
     return convert_b(ctx, call);
 }
 
-/* Cuts K, as evenly as slabs can be. */
+/* Cuts K, as evenly as slabs can be; of floats these come in twos. */
 static colt5_status prepare_parts(colt5_context *ctx, struct wgmma_call *call)
 {
     const struct gemm *product = call->product;
-    const size_t together = by_pairs(ctx, product) ? PAIR_SLABS : 1, parts = parts_of(ctx, product);
+    const size_t together = product->a->type == COLT5_F32 ? 2 : 1, parts = parts_of(ctx, product);
     const size_t depth = depth_of(product->a->type) * together;
     const size_t all = (product->K + depth - 1) / depth, each = (all + parts - 1) / parts;
     const size_t columns = columns_of(ctx, product);

@@ -137,7 +137,7 @@ static void check(const struct shape *s)
     const size_t count = (size_t)s->M * s->N;
     struct numbers a = some_numbers((size_t)s->M * s->K), b = some_numbers((size_t)s->N * s->K);
     struct numbers bias = some_numbers(s->N);
-    const unsigned line = (s->K + 31) / 32 * 32, together = PAIRS ? 2 : 1;
+    const unsigned line = (s->K + 31) / 32 * 32, together = FLOATS ? 2 : 1;
     const unsigned all = (s->K + DEPTH * together - 1) / (DEPTH * together);
     const unsigned each = (all + s->parts - 1) / s->parts, parts = (all + each - 1) / each;
     const unsigned tiles = (s->M + 127) / 128 * ((s->N + COLUMNS - 1) / COLUMNS);

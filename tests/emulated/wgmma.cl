@@ -25,22 +25,19 @@ inlined void multiply_step(float *sums, const uint *left, ulong b, uint of_a, ui
         wgmma_of_words(sums + side * 64, left + 4 * of_a, b + side * TO_HALF + of_b * 32, add, UNIT_TYPE);
 }
 
-    #if PAIRS
-inlined void multiply_run(float *sums, const uint *left, const ulong *b)
-{
-    const uint steps[12][2] = {{0, 2}, {1, 3}, {4, 2}, {5, 3}, {2, 0}, {3, 1},
-                               {6, 0}, {7, 1}, {0, 0}, {1, 1}, {4, 0}, {5, 1}};
-    for (uint i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
-        multiply_step(sums, left, b[steps[i][0] / 4], steps[i][0], steps[i][1], i > 0);
-}
-    #else
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
 {
-    for (uint i = 0; i < 4; i++) multiply_step(sums, left, b, i, i, i > 0 || add);
-}
+    #if PAIRS
+    const uint steps[6][2] = {{0, 2}, {1, 3}, {2, 0}, {3, 1}, {0, 0}, {1, 1}};
+    #else
+    const uint steps[4][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}};
     #endif
+    for (uint i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        multiply_step(sums, left, b, steps[i][0], steps[i][1], i > 0 || add);
+}
 
 inlined void wait_for_rows(float *sums, const uint *left) {}
+inlined void wait_for_rows_before(const uint *left) {}
 
 #else
 
