@@ -10,21 +10,22 @@
 
 #define ITEMS 256
 
-// Eight k of a line, from k on, scaled where they are pairs.
-inlined void store_converted(__global float *line, uint k, const float *eight, float scale)
+// Neighbours along k that a work-item makes at once, so that what it writes at once is next to what its
+// neighbours write.
+#define EACH  (PAIRS ? 8 : 4)
+
+// So many of a line, from k on, scaled where they are pairs.
+inlined void store_converted(__global float *line, uint k, const float *x, float scale)
 {
     __global uint4 *to = (__global uint4 *)(line + k / 32 * 32);
 #if PAIRS
     uint high[4], low[4];
     #pragma unroll
-    for (uint i = 0; i < 4; i++) pair_two(&high[i], &low[i], eight[i], eight[i + 4], scale);
+    for (uint i = 0; i < 4; i++) pair_two(&high[i], &low[i], x[i], x[i + 4], scale);
     to[k % 32 / 8] = (uint4)(high[0], high[1], high[2], high[3]);
     to[k % 32 / 8 + 4] = (uint4)(low[0], low[1], low[2], low[3]);
 #else
-    #pragma unroll
-    for (uint i = 0; i < 2; i++)
-        to[k % 32 / 4 + i] = (uint4)(tf32_of(eight[4 * i]), tf32_of(eight[4 * i + 1]), tf32_of(eight[4 * i + 2]),
-                                     tf32_of(eight[4 * i + 3]));
+    to[k % 32 / 4] = (uint4)(tf32_of(x[0]), tf32_of(x[1]), tf32_of(x[2]), tf32_of(x[3]));
 #endif
 }
 
@@ -79,31 +80,33 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
         tile[item % ROWS][own_k] = there ? load(x, (size_t)(k + own_k) * rows + row) : 0.0f;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    const uint row = first + item / 4, own_k = item % 4 * 8;
-    if (row >= rows) return;
-    float scale = 1.0f;
-    #if PAIRS
-    const int2 range = *range_at(ranges_buffer + ranges_offset, row);
-    if (!pairs_hold_column(range)) return;
-    scale = scale_of_largest(range.x, 1);
-    #endif
-    float eight[8];
     #pragma unroll
-    for (uint i = 0; i < 8; i++) eight[i] = tile[item / 4][own_k + i];
-    store_converted(lines_buffer + lines_offset + (size_t)row * line, k + own_k, eight, scale);
+    for (uint i = item; i < ROWS * 32 / EACH; i += ITEMS) {
+        const uint own = i * EACH / 32, own_k = i * EACH % 32;
+        float scale = 1.0f, some[EACH];
+        if (first + own >= rows) return;
+    #if PAIRS
+        const int2 range = *range_at(ranges_buffer + ranges_offset, first + own);
+        if (!pairs_hold_column(range)) return;
+        scale = scale_of_largest(range.x, 1);
+    #endif
+    #pragma unroll
+        for (uint j = 0; j < EACH; j++) some[j] = tile[own][own_k + j];
+        store_converted(lines_buffer + lines_offset + (size_t)(first + own) * line, k + own_k, some, scale);
+    }
 }
 
 #else
 
-#define TEAM 64 // work-items of a row, eight k of each
+#define TEAM 64 // work-items of a row
 #define ROWS (ITEMS / TEAM)
 
-inlined void load_eight(float *eight, __global const float *x, uint k, uint length)
+inlined void load_some(float *some, __global const float *x, uint k, uint length)
 {
     #pragma unroll
-    for (uint i = 0; i < 8; i += 4) {
+    for (uint i = 0; i < EACH; i += 4) {
         const float4 values = four(x, k + i, length);
-        eight[i] = values.x, eight[i + 1] = values.y, eight[i + 2] = values.z, eight[i + 3] = values.w;
+        some[i] = values.x, some[i + 1] = values.y, some[i + 2] = values.z, some[i + 3] = values.w;
     }
 }
 
@@ -120,14 +123,14 @@ inlined uint largest_of_lanes(uint x, uint first_bit, uint end)
 // The range of a row, by all its work-items; it has `length` k, none if it is not there.
 inlined int2 range_of_row(__local int2 *of_warps, __global const float *x, uint length, uint all)
 {
-    const uint own = get_local_id(0) % TEAM * 8, warp = this_warp();
+    const uint own = get_local_id(0) % TEAM * EACH, warp = this_warp();
     uint largest = 0, least = 0; // its complement
-    for (uint k = 0; k < all; k += TEAM * 8) {
-        float eight[8];
+    for (uint k = 0; k < all; k += TEAM * EACH) {
+        float some[EACH];
         uint run = 0;
-        load_eight(eight, x, k + own, length);
+        load_some(some, x, k + own, length);
         #pragma unroll
-        for (uint i = 0; i < 8; i++) run = larger(run, eight[i]);
+        for (uint i = 0; i < EACH; i++) run = larger(run, some[i]);
         run = largest_of_lanes(run, 1, 4);
         if (run != 0) least = max(least, ~run);
         largest = max(largest, run);
@@ -157,10 +160,11 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
     if (!pairs_hold_column(range)) return;
     scale = scale_of_largest(range.x, 1);
     #endif
-    for (uint k = item % TEAM * 8; k < line && row < rows; k += TEAM * 8) {
-        float eight[8];
-        load_eight(eight, from, k, length);
-        store_converted(lines_buffer + lines_offset + (size_t)row * line, k, eight, scale);
+    #pragma unroll 4
+    for (uint k = item % TEAM * EACH; k < line && row < rows; k += TEAM * EACH) {
+        float some[EACH];
+        load_some(some, from, k, length);
+        store_converted(lines_buffer + lines_offset + (size_t)row * line, k, some, scale);
     }
 }
 

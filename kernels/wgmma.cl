@@ -82,7 +82,7 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 #define B_FORM DESCRIPTOR(B_BY_ROWS ? DEPTH * LINE : 16)
 
 // Of a work-item.
-#if COLUMNS == 128 && FLOATS
+#if COLUMNS == 128 && !ALTERNATE
     #define SUMS        64
     #define ALL_SUMS(x) SIXTY_FOUR(x)
 #else
@@ -94,41 +94,61 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 // sums, and registers it takes A from, may not be written.
 #if FLOATS
 
-// Of 64 rows; A's are words of this work-item's. Behind the sums of an instruction come these, B, and `add`.
-    #if COLUMNS == 256
-        #define PLACES PLACES_0 ", " PLACES_64
-        #define LEFT_0 "{%128, %129, %130, %131}"
-        #define LEFT_1 "{%132, %133, %134, %135}"
-        #define LEFT_2 "{%136, %137, %138, %139}"
-        #define LEFT_3 "{%140, %141, %142, %143}"
-        #define RIGHT  "%144"
-        #define ADD    "%145"
-    #else
+// Of 64 rows, or with ALTERNATE of 128: A's are words of this work-item's, four for each step and 64 rows.
+// Behind the sums of an instruction come these, B, and `add`.
+    #if SUMS == 64
         #define PLACES PLACES_0
         #define LEFT_0 "{%64, %65, %66, %67}"
         #define LEFT_1 "{%68, %69, %70, %71}"
         #define LEFT_2 "{%72, %73, %74, %75}"
         #define LEFT_3 "{%76, %77, %78, %79}"
-        #define RIGHT  "%80"
-        #define ADD    "%81"
+    #else
+        #define PLACES PLACES_0 ", " PLACES_64
+        #define LEFT_0 "{%128, %129, %130, %131}"
+        #define LEFT_1 "{%132, %133, %134, %135}"
+        #define LEFT_2 "{%136, %137, %138, %139}"
+        #define LEFT_3 "{%140, %141, %142, %143}"
+        #define BELOW_0 "{%144, %145, %146, %147}"
+        #define BELOW_1 "{%148, %149, %150, %151}"
+        #define BELOW_2 "{%152, %153, %154, %155}"
+        #define BELOW_3 "{%156, %157, %158, %159}"
     #endif
-    #define K_STEP(scale, of_a, of_b) "add.s64 b, " RIGHT ", 2 * " #of_b ";\n" WGMMA(PLACES, LEFT_##of_a, scale)
     #define FOUR(x)    "r"((x)[0]), "r"((x)[1]), "r"((x)[2]), "r"((x)[3])
     #define SIXTEEN(x) FOUR(x), FOUR((x) + 4), FOUR((x) + 8), FOUR((x) + 12)
+    #define B_AT(step) "add.s64 b, " RIGHT ", 2 * " #step ";\n"
+    #if ALTERNATE
+        #define LEFT_WORDS  32
+        #define ALL_LEFT(x) SIXTEEN(x), SIXTEEN((x) + 16)
+        #define RIGHT       "%160"
+        #define ADD         "%161"
+        #define K_STEP(scale, of_a, of_b)                                                           \
+            B_AT(of_b) WGMMA(PLACES_0, LEFT_##of_a, scale) WGMMA(PLACES_64, BELOW_##of_a, scale)
+    #else
+        #define LEFT_WORDS                16
+        #define ALL_LEFT(x)               SIXTEEN(x)
+        #define K_STEP(scale, of_a, of_b) B_AT(of_b) WGMMA(PLACES, LEFT_##of_a, scale)
+    #endif
+    #if SUMS == 64
+        #define RIGHT "%80"
+        #define ADD   "%81"
+    #elif !ALTERNATE
+        #define RIGHT "%144"
+        #define ADD   "%145"
+    #endif
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
 {
-    asm volatile(MULTIPLY(ADD, "") : ALL_SUMS(sums) : SIXTEEN(left), "l"(b), "r"(add) : "memory");
+    asm volatile(MULTIPLY(ADD, "") : ALL_SUMS(sums) : ALL_LEFT(left), "l"(b), "r"(add) : "memory");
 }
 
 // The words of A are read until here: nothing else may be put into their registers. All are waited for; or
 // all slabs but the last that was begun, whose words these are not.
 inlined void wait_for_rows(float *sums, const uint *left)
 {
-    asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL_SUMS(sums) : SIXTEEN(left) : "memory");
+    asm volatile("wgmma.wait_group.sync.aligned 0;" : ALL_SUMS(sums) : ALL_LEFT(left) : "memory");
 }
 inlined void wait_for_rows_before(const uint *left)
 {
-    asm volatile("wgmma.wait_group.sync.aligned 1;" ::SIXTEEN(left) : "memory");
+    asm volatile("wgmma.wait_group.sync.aligned 1;" ::ALL_LEFT(left) : "memory");
 }
 
 #else
@@ -145,22 +165,33 @@ inlined void wait_for_rows_before(const uint *left)
         #define B_STEP "2"
     #endif
 
-// Of a consumer's 64 rows; or of its first ones, and its second ones, 64 lines further.
+    #if SUMS == 64
+        #define PLACES PLACES_0
+        #define A      "%64"
+        #define B      "%65"
+        #define ADD    "%66"
+    #else
+        #define PLACES PLACES_0 ", " PLACES_64
+        #define A      "%128"
+        #define B      "%129"
+        #define ADD    "%130"
+    #endif
     #define OPERANDS(of_a, of_b)                                                                    \
-        "add.s64 a, %128, " A_STEP " * " #of_a ";\nadd.s64 b, %129, " B_STEP " * " #of_b ";\n"
+        "add.s64 a, " A ", " A_STEP " * " #of_a ";\nadd.s64 b, " B ", " B_STEP " * " #of_b ";\n"
+
+// Of a consumer's 64 rows; or of its first ones, and its second ones, 64 lines further.
     #if ALTERNATE
         #define K_STEP(scale, of_a, of_b)                                                           \
             OPERANDS(of_a, of_b)                                                                    \
             WGMMA(PLACES_0, "a", scale) "add.s64 a, a, 512;\n" WGMMA(PLACES_64, "a", scale)
     #else
-        #define K_STEP(scale, of_a, of_b)                                                           \
-            OPERANDS(of_a, of_b) WGMMA(PLACES_0 ", " PLACES_64, "a", scale)
+        #define K_STEP(scale, of_a, of_b) OPERANDS(of_a, of_b) WGMMA(PLACES, "a", scale)
     #endif
 
 // Those before it are done; in the same statement, lest the compiler move a sum between.
 inlined void multiply_slab(float *sums, ulong a, ulong b, uint add)
 {
-    asm volatile(MULTIPLY("%130", "wgmma.wait_group.sync.aligned 1;\n")
+    asm volatile(MULTIPLY(ADD, "wgmma.wait_group.sync.aligned 1;\n")
                  : ALL_SUMS(sums)
                  : "l"(a), "l"(b), "r"(add)
                  : "memory");

@@ -30,8 +30,8 @@
 #define BY_BOXES    (!MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5))
 
 // Numbers of barriers of several warps; each consumer waits for its turn at its own.
-#define TURN       4
-#define MAPS_READY 6
+#define TURN        4
+#define C_MAP_READY 6
 
 typedef struct {
     uint tiles_m, tiles_n, slabs; // slabs of a part
@@ -48,12 +48,12 @@ inlined uint part_of_work(const plan *all, uint work) { return work / (all->tile
 
 // ---- fetching
 
-// A's map, B's, and C's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
-inlined void make_maps(uint maps, __global const storage *a, __global const storage *b,
-                       __global const c_storage *c, uint M, uint N, uint K, uint b_length)
+// A's map and B's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
+inlined void make_operand_maps(uint maps, __global const storage *a, __global const storage *b, uint M, uint N,
+                               uint K, uint b_length)
 {
     const uint lane = this_lane();
-    if (lane < 24) store_shared(maps + lane * 16, (uint4)(0));
+    if (lane < 16) store_shared(maps + lane * 16, (uint4)(0));
     warp_barrier();
     if (lane == 0) {
         const uint map = maps;
@@ -65,10 +65,16 @@ inlined void make_maps(uint maps, __global const storage *a, __global const stor
         MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, b, TRANSPOSE_B ? N : K, TRANSPOSE_B ? b_length : N,
                         TRANSPOSE_B ? COLUMNS : DEPTH);
     }
-    if (BY_BOXES && lane == 2) {
-        const uint map = maps + 256;
-        MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, M, N, 16);
-    }
+    warp_barrier();
+}
+
+// And C's, by another.
+inlined void make_c_map(uint map, __global const c_storage *c, uint M, uint N)
+{
+    const uint lane = this_lane();
+    if (lane < 8) store_shared(map + lane * 16, (uint4)(0));
+    warp_barrier();
+    if (lane == 0) MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, M, N, 16);
     warp_barrier();
 }
 
@@ -119,6 +125,12 @@ typedef struct {
 inlined void leave_stage(uint arena, uint stage)
 {
     if (this_lane() == 0) mbarrier_arrive(empty(arena, stage));
+}
+
+// All of a work is under way: the other consumer's turn.
+inlined void give_turn(void)
+{
+    if (ALTERNATE) named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS);
 }
 
 // A consumer's sums of a work whose first slab is at place.
@@ -182,7 +194,9 @@ inlined uint begin_slab(float *sums, uint *left, const consumer *own, ring_place
 {
     const uint stage = place->stage, slab = slab_at(own->arena, stage);
     mbarrier_wait(full(own->arena, stage), place->parity);
-    load_left(left, slab, own->rows + this_warp() % 4 * 16);
+#pragma unroll
+    for (uint i = 0; i < LEFT_WORDS / 16; i++)
+        load_left(left + 16 * i, slab, own->rows + 64 * i + this_warp() % 4 * 16);
     multiply_rows(sums, left, descriptor(B_FORM, slab + OF_A), add);
     step_on(place);
     return stage;
@@ -191,7 +205,7 @@ inlined uint begin_slab(float *sums, uint *left, const consumer *own, ring_place
 // Of slabs there is an even number.
 inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_place *place)
 {
-    uint left[2][16], second = 0;
+    uint left[2][LEFT_WORDS], second = 0;
     for (uint s = 0; s < slabs; s += 2) {
         const uint first = begin_slab(sums, left[0], own, place, s);
         if (s > 0) {
@@ -202,8 +216,10 @@ inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_pl
         wait_for_rows_before(left[0]);
         leave_stage(own->arena, first);
     }
+    give_turn();
     wait_for_rows(sums, left[1]);
     leave_stage(own->arena, second);
+    if (ALTERNATE) advance(place, slabs); // the other one's
 }
 
 #else
@@ -220,7 +236,7 @@ inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_pl
         before = stage;
         step_on(place);
     }
-    if (ALTERNATE) named_barrier_arrive(TURN + 1 - get_local_id(0) / 128, CONSUMERS); // the other one's turn
+    give_turn();
     wait_for_products(sums);
     leave_stage(own->arena, before);
     if (ALTERNATE) advance(place, slabs); // the other one's
@@ -287,12 +303,17 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
         GIVE_UP_REGISTERS(24);
-        if (item >= CONSUMERS + 32) return;
-        make_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, c_buffer + c_offset, M, N, K, b_length);
-        for (uint map = 0; map < (BY_BOXES ? 3 * 128 : 2 * 128); map += 128)
-            publish_tensor_map(where + map, base + MAPS + map);
-        if (BY_BOXES) named_barrier_arrive(MAPS_READY, CONSUMERS + 32);
-        if (item == CONSUMERS) fetch_all(&all, base, where);
+        const uint warp = (item - CONSUMERS) / 32;
+        if (warp == 0) {
+            make_operand_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
+            publish_tensor_map(where, base + MAPS);
+            publish_tensor_map(where + 128, base + MAPS + 128);
+            if (this_lane() == 0) fetch_all(&all, base, where);
+        } else if (warp == 1 && BY_BOXES) {
+            make_c_map(base + MAPS + 256, c_buffer + c_offset, M, N);
+            publish_tensor_map(where + 256, base + MAPS + 256);
+            named_barrier_arrive(C_MAP_READY, CONSUMERS + 32);
+        }
         return;
     }
 
@@ -313,7 +334,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
                                  (__global const int2 *)(ranges_buffer + ranges_offset), M, N, K, plain_b_transposed ? 1 : N, plain_b_transposed ? K : 1};
 #endif
     if (BY_BOXES) {
-        named_barrier_sync(MAPS_READY, CONSUMERS + 32);
+        named_barrier_sync(C_MAP_READY, CONSUMERS + 32);
         acquire_tensor_map(where + 256);
     }
     ring_place place = {0, 0};

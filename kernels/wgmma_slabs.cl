@@ -8,7 +8,8 @@
 // of their own (convert_operand.cl), A's on their way through registers, from where the unit takes them too.
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
-// tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128.
+// tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128; ALTERNATE 1 where two consumers have a
+// tile each, in turn, of 128 columns, and no pairs; else they share one.
 
 #ifndef COLUMNS
     #define COLUMNS 128
@@ -24,7 +25,6 @@
 #define SLAB      (OF_A + COLUMNS * LINE)
 #define FLOATS    (STORAGE == 0)
 #define DEPTH     (FLOATS ? 32 : 64)
-#define ALTERNATE (COLUMNS == 128 && !FLOATS) // two consumers have a tile each; else they share one
 #define RING      32768 // where it begins: before it is the declared arena
 #define MBARRIERS (RING + STAGES * SLAB)
 #define MAPS      ((MBARRIERS + STAGES * 2 * 8 + 127) / 128 * 128)

@@ -6,7 +6,7 @@
 #include "gemm/gemm.h"
 
 /* Kernels a backend may have; each is tested before its first use in a context. */
-#define GEMM_VARIANTS 8192
+#define GEMM_VARIANTS 12288
 
 struct gemm_backend {
     const char *name; /* as COLT5_GEMM has it */

@@ -28,7 +28,7 @@
 #define MAP_INTS    96 /* three tensor maps, of each work-group */
 
 #define WIDE_TIME     15                  /* of a wide tile, in eighths of a narrow one's */
-#define LONG_K        1024                /* from where wide tiles of 16 bits may pay */
+#define LONG_K        1024                /* from where wide tiles may pay */
 #define LEAST         64                  /* rows and columns from where it pays */
 #define SMALLEST      ((uint64_t)1 << 24) /* M·N·K from where it pays */
 #define SMALLEST_PART 1024                /* k of a part */
@@ -119,13 +119,12 @@ static size_t time_of(const struct gemm *product, size_t columns, size_t units)
 }
 
 /* Columns of C in a tile: the kernel's COLUMNS. Wide tiles read less, but their consumers do not
- * take turns: of 16 bits a long K pays for that. */
+ * take turns: a long K pays for that. */
 static size_t columns_of(const colt5_context *ctx, const struct gemm *product)
 {
     const size_t units = ctx->info.compute_units;
     if (product->like) return columns_of(ctx, product->like);
-    if (by_pairs(ctx, product) || (product->a->type != COLT5_F32 && product->K < LONG_K))
-        return NARROW;
+    if (by_pairs(ctx, product) || product->K < LONG_K) return NARROW;
     return time_of(product, WIDE, units) < time_of(product, NARROW, units) ? WIDE : NARROW;
 }
 
@@ -135,6 +134,15 @@ static size_t parts_of(const colt5_context *ctx, const struct gemm *product)
     if (product->like) return parts_of(ctx, product->like) > 1 ? 2 : 1;
     const size_t tiles = tiles_of(product, columns_of(ctx, product));
     return tiles * WARPS > ARRIVALS ? 1 : best_parts(product, tiles, ctx->info.compute_units);
+}
+
+/* The consumers of a work-group take turns, the kernel's ALTERNATE: one finishes its tile while the
+ * other one multiplies. Not where each work-group has one tile at most. */
+static bool alternates(const colt5_context *ctx, const struct gemm *product)
+{
+    if (product->like) return alternates(ctx, product->like);
+    if (by_pairs(ctx, product) || columns_of(ctx, product) == WIDE) return false;
+    return tiles_of(product, NARROW) * parts_of(ctx, product) > ctx->info.compute_units;
 }
 
 /* Sixteen bytes of a row of C cannot be written at once. */
@@ -157,7 +165,7 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
 {
     unsigned number =
         product->a->type == COLT5_F32 ? by_pairs(ctx, product) : 1u + product->a->type;
-    number = 2 * number + (columns_of(ctx, product) == WIDE);
+    number = 3 * number + (columns_of(ctx, product) == WIDE ? 2 : alternates(ctx, product));
     number = 2 * number + product->transpose_a;
     number = 2 * number + product->transpose_b;
     number = 2 * number + (product->c->type == COLT5_F32);
@@ -210,6 +218,7 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
         DEFINE("PAIRS", pairs),
         DEFINE("IN_PARTS", in_parts),
         DEFINE("COLUMNS", columns),
+        DEFINE("ALTERNATE", alternates(ctx, product)),
         DEFINE("STAGES", columns == WIDE ? WIDE_STAGES : tuned(ctx, TUNED_WGMMA_STAGES)),
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         DEFINE("AROUND", around_of(product)),

@@ -9,7 +9,8 @@
 #define descriptor(form, address)   ((form) | (address))
 #define UNIT_TYPE                   (PAIRS ? 1 : STORAGE) // 0: tf32, 1: f16, 2: bf16
 
-#define SUMS (COLUMNS == 128 && FLOATS ? 64 : 128)
+#define SUMS       (COLUMNS == 128 && !ALTERNATE ? 64 : 128)
+#define LEFT_WORDS (ALTERNATE ? 32 : 16)
 
 // An instruction for 128 columns; from half of 256 to the other it is
 #define TO_HALF ((B_BY_ROWS ? 2 * DEPTH : 128) * LINE)
@@ -21,8 +22,9 @@ void wgmma_of_lines(float *sums, ulong a, ulong b, uint add, int type, int a_by_
 
 inlined void multiply_step(float *sums, const uint *left, ulong b, uint of_a, uint of_b, uint add)
 {
-    for (uint side = 0; side < COLUMNS / 128; side++)
-        wgmma_of_words(sums + side * 64, left + 4 * of_a, b + side * TO_HALF + of_b * 32, add, UNIT_TYPE);
+    for (uint i = 0; i < SUMS / 64; i++) // two blocks of 64 rows, or two halves of the columns of one
+        wgmma_of_words(sums + i * 64, left + (ALTERNATE ? 16 * i : 0) + 4 * of_a,
+                       b + (ALTERNATE ? 0 : i * TO_HALF) + of_b * 32, add, UNIT_TYPE);
 }
 
 inlined void multiply_rows(float *sums, const uint *left, ulong b, uint add)
@@ -44,11 +46,12 @@ inlined void wait_for_rows_before(const uint *left) {}
 // Two blocks of 64 rows, or two halves of the columns of one.
 inlined void multiply_slab(float *sums, ulong a, ulong b, uint add)
 {
-    for (uint i = 0; i < 8; i++)
-        wgmma_of_lines(sums + i % 2 * 64,
-                       a + (ALTERNATE ? i % 2 * 64 * LINE : 0) + i / 2 * (A_BY_ROWS ? 16 * LINE : 32),
-                       b + (ALTERNATE ? 0 : i % 2 * TO_HALF) + i / 2 * (B_BY_ROWS ? 16 * LINE : 32),
-                       i > 1 || add, UNIT_TYPE, A_BY_ROWS, B_BY_ROWS);
+    for (uint step = 0; step < 4; step++)
+        for (uint i = 0; i < SUMS / 64; i++)
+            wgmma_of_lines(sums + i * 64,
+                           a + (ALTERNATE ? i * 64 * LINE : 0) + step * (A_BY_ROWS ? 16 * LINE : 32),
+                           b + (ALTERNATE ? 0 : i * TO_HALF) + step * (B_BY_ROWS ? 16 * LINE : 32),
+                           step > 0 || add, UNIT_TYPE, A_BY_ROWS, B_BY_ROWS);
 }
 
 inlined void wait_for_products(float *sums) {}
