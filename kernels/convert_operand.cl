@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Makes lines of op(B)ᵀ for wgmma_gemm of floats, in either form of tf32_pairs.cl, and finds the ranges
-// of pairs.
+// of pairs. For tf32, which is rounded later, that is to turn what is TRANSPOSED.
 //
 // x is [rows][length] with k contiguous, or TRANSPOSED [length][rows]; lines [rows][line] words, line
 // the length rounded up to 32; ranges [rows][2], of pairs. Rows that pairs do not hold have no lines.
@@ -25,7 +25,7 @@ inlined void store_converted(__global float *line, uint k, const float *x, float
     to[k % 32 / 8] = (uint4)(high[0], high[1], high[2], high[3]);
     to[k % 32 / 8 + 4] = (uint4)(low[0], low[1], low[2], low[3]);
 #else
-    to[k % 32 / 4] = (uint4)(tf32_of(x[0]), tf32_of(x[1]), tf32_of(x[2]), tf32_of(x[3]));
+    to[k % 32 / 4] = as_uint4((float4)(x[0], x[1], x[2], x[3]));
 #endif
 }
 
@@ -96,7 +96,7 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
     }
 }
 
-#else
+#elif PAIRS
 
 #define TEAM 64 // work-items of a row
 #define ROWS (ITEMS / TEAM)
@@ -109,8 +109,6 @@ inlined void load_some(float *some, __global const float *x, uint k, uint length
         some[i] = values.x, some[i + 1] = values.y, some[i + 2] = values.z, some[i + 3] = values.w;
     }
 }
-
-    #if PAIRS
 
 // Over lanes whose numbers differ by these bits.
 inlined uint largest_of_lanes(uint x, uint first_bit, uint end)
@@ -143,8 +141,6 @@ inlined int2 range_of_row(__local int2 *of_warps, __global const float *x, uint 
     return (int2)((int)max((uint)a.x, (uint)b.x), (int)max((uint)a.y, (uint)b.y));
 }
 
-    #endif
-
 // A work-group takes four rows.
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint length, const uint line)
@@ -152,19 +148,16 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
     const uint item = get_local_id(0), row = get_group_id(0) * ROWS + item / TEAM;
     __global const float *from = x_buffer + x_offset + (size_t)row * length;
     const uint own_length = row < rows ? length : 0;
-    float scale = 1.0f;
-    #if PAIRS
     __local int2 of_warps[ITEMS / WARP_LANES];
     const int2 range = range_of_row(of_warps, from, own_length, length);
     if (item % TEAM == 0 && row < rows) *range_at(ranges_buffer + ranges_offset, row) = range;
     if (!pairs_hold_column(range)) return;
-    scale = scale_of_largest(range.x, 1);
-    #endif
     #pragma unroll 4
     for (uint k = item % TEAM * EACH; k < line && row < rows; k += TEAM * EACH) {
         float some[EACH];
         load_some(some, from, k, length);
-        store_converted(lines_buffer + lines_offset + (size_t)row * line, k, some, scale);
+        store_converted(lines_buffer + lines_offset + (size_t)row * line, k, some,
+                        scale_of_largest(range.x, 1));
     }
 }
 

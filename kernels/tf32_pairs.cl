@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Floats as Hopper's matrix unit multiplies them: rounded to tf32 (tf32.cl); or, PAIRS 1, as pairs
-// of f16, x · scale = high + low, of which high · low + low · high + high · high is made.
+// Floats as Hopper's matrix unit multiplies them: as tf32; or, PAIRS 1, as pairs of f16, x · scale = high +
+// low, of which high · low + low · high + high · high is made.
 //
 // 32 k of a row are a line of 128 bytes in either form: 32 floats, or 32 high parts and then their low
 // parts, of each eight the first beside the fifth and so on (wgmma_slabs.cl says why).

@@ -92,7 +92,7 @@ inlined ulong descriptor(ulong form, uint address) { return form | (address >> 4
 
 // sums = product of a slab, or += where add. It is under way when this returns: until it is waited for
 // sums, and registers it takes A from, may not be written.
-#if FLOATS
+#if A_IN_REGISTERS
 
 // Of 64 rows, or with ALTERNATE of 128: A's are words of this work-item's, four for each step and 64 rows.
 // Behind the sums of an instruction come these, B, and `add`.

@@ -2,18 +2,18 @@
 // tiled_gemm on the matrix units of Hopper (wgmma), operands brought by the tensor memory accelerator.
 //
 // There are as many work-groups as compute units; each makes one work after the other: a tile of C of
-// one part of K (wgmma_parts.cl). A warp fetches slabs; the first eight, two consumers, multiply them
-// (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its tile while the other one
-// multiplies. Without, each has half the rows of every tile, and may be as many slabs ahead as there are.
-// Of pairs the sums are added to others, as floats, every 64 k, for the unit cuts off what lies below a
-// sum's last digit.
+// one part of K (wgmma_parts.cl). One warp fetches slabs of A, one those of B; the first eight, two consumers,
+// multiply them (wgmma_slabs.cl). With ALTERNATE the consumers take turns: one finishes its tile while the
+// other one multiplies. Without, each has half the rows of every tile, and may be as many slabs ahead as
+// there are. Of pairs the sums are added to others, as floats, every 64 k, for the unit cuts off what lies
+// below a sum's last digit.
 //
-// A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which one does
+// A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which three do
 // something, give up theirs to the consumers.
 //
-// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut; AROUND, a bit each, what may stand around
-// the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be
-// written at once. What is not there takes no registers.
+// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut; AROUND, a bit each,
+// what may stand around the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row
+// of C cannot be written at once. What is not there takes no registers.
 
 #ifndef IN_PARTS
     #define IN_PARTS 0
@@ -48,33 +48,20 @@ inlined uint part_of_work(const plan *all, uint work) { return work / (all->tile
 
 // ---- fetching
 
-// A's map and B's, by a warp. Rows of op(B)ᵀ are b_length apart where it is not transposed.
-inlined void make_operand_maps(uint maps, __global const storage *a, __global const storage *b, uint M, uint N,
-                               uint K, uint b_length)
-{
-    const uint lane = this_lane();
-    if (lane < 16) store_shared(maps + lane * 16, (uint4)(0));
-    warp_barrier();
-    if (lane == 0) {
-        const uint map = maps;
-        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, a, TRANSPOSE_A ? K : M, TRANSPOSE_A ? M : K,
-                        TRANSPOSE_A ? DEPTH : TILE);
-    }
-    if (lane == 1) {
-        const uint map = maps + 128;
-        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, b, TRANSPOSE_B ? N : K, TRANSPOSE_B ? b_length : N,
-                        TRANSPOSE_B ? COLUMNS : DEPTH);
-    }
-    warp_barrier();
-}
-
-// And C's, by another.
-inlined void make_c_map(uint map, __global const c_storage *c, uint M, uint N)
+// The map of A (0), of B (1) or of C (2), by a warp of its own, for at once is sooner. Rows of op(B)ᵀ are
+// b_length apart where it is not transposed.
+inlined void make_map(const uint which, uint map, __global const void *matrix, uint M, uint N, uint K, uint b_length)
 {
     const uint lane = this_lane();
     if (lane < 8) store_shared(map + lane * 16, (uint4)(0));
     warp_barrier();
-    if (lane == 0) MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, c, M, N, 16);
+    if (lane == 0 && which == 0)
+        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, matrix, TRANSPOSE_A ? K : M, TRANSPOSE_A ? M : K,
+                        TRANSPOSE_A ? DEPTH : TILE);
+    if (lane == 0 && which == 1)
+        MAKE_TENSOR_MAP(map, ELEMENT, ELEMENT_BYTES, matrix, TRANSPOSE_B ? N : K, TRANSPOSE_B ? b_length : N,
+                        TRANSPOSE_B ? COLUMNS : DEPTH);
+    if (lane == 0 && which == 2) MAKE_TENSOR_MAP(map, C_ELEMENT, C_BYTES, matrix, M, N, 16);
     warp_barrier();
 }
 
@@ -94,25 +81,25 @@ inlined void begin_work(const plan *all, fetch_state *next, uint work)
     next->k = IN_PARTS ? part_of_work(all, work) * all->slabs * DEPTH : 0;
 }
 
-inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong maps)
+// A's part of it, or B's.
+inlined void fetch_next(const plan *all, fetch_state *next, uint arena, ulong map, const bool of_a)
 {
-    if (next->work >= all->works) return;
     const uint slab = slab_at(arena, next->place.stage), arrival = full(arena, next->place.stage);
     mbarrier_wait(empty(arena, next->place.stage), next->place.parity ^ 1);
-    mbarrier_arrive_expecting(arrival, SLAB);
-    fetch_operand(slab, maps, TRANSPOSE_A, TILE, next->tile.x, next->k, arrival);
-    fetch_operand(slab + OF_A, maps + 128, !TRANSPOSE_B, COLUMNS, next->tile.y, next->k, arrival);
+    mbarrier_arrive_expecting(arrival, of_a ? OF_A : SLAB - OF_A);
+    if (of_a) fetch_operand(slab, map, TRANSPOSE_A, TILE, next->tile.x, next->k, arrival);
+    else fetch_operand(slab + OF_A, map, !TRANSPOSE_B, COLUMNS, next->tile.y, next->k, arrival);
     step_on(&next->place);
     next->k += DEPTH;
     if (--next->left == 0) begin_work(all, next, next->work + get_num_groups(0));
 }
 
-// All of this work-group's slabs, by one work-item.
-inlined void fetch_all(const plan *all, uint arena, ulong maps)
+// Of all of this work-group's slabs, by one work-item.
+inlined void fetch_all(const plan *all, uint arena, ulong map, const bool of_a)
 {
     fetch_state next = {.place = {0, 0}};
     begin_work(all, &next, get_group_id(0));
-    while (next.work < all->works) fetch_next(all, &next, arena, maps);
+    while (next.work < all->works) fetch_next(all, &next, arena, map, of_a);
 }
 
 // ---- multiplying
@@ -186,7 +173,7 @@ inlined void multiply_work(float *sums, const consumer *own, uint slabs, ring_pl
     }
 }
 
-#elif FLOATS
+#elif A_IN_REGISTERS
 
 // The next slab's products begin when it is here, those of the one before under way: a warp's rows of A are
 // in registers of its own. Where it waits in the ring.
@@ -290,7 +277,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {
         for (uint stage = 0; stage < STAGES; stage++) {
-            mbarrier_init(full(base, stage), 1);
+            mbarrier_init(full(base, stage), 2); // those who fetch
             mbarrier_init(empty(base, stage), ALTERNATE ? 4 : 8); // warps
         }
         mbarriers_are_ready();
@@ -303,15 +290,19 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
         GIVE_UP_REGISTERS(24);
-        const uint warp = (item - CONSUMERS) / 32;
+        const uint warp = (item - CONSUMERS) / 32, map = base + MAPS + warp * 128;
+        const ulong published = where + warp * 128;
         if (warp == 0) {
-            make_operand_maps(base + MAPS, a_buffer + a_offset, b_buffer + b_offset, M, N, K, b_length);
-            publish_tensor_map(where, base + MAPS);
-            publish_tensor_map(where + 128, base + MAPS + 128);
-            if (this_lane() == 0) fetch_all(&all, base, where);
-        } else if (warp == 1 && BY_BOXES) {
-            make_c_map(base + MAPS + 256, c_buffer + c_offset, M, N);
-            publish_tensor_map(where + 256, base + MAPS + 256);
+            make_map(0, map, a_buffer + a_offset, M, N, K, b_length);
+            publish_tensor_map(published, map);
+            if (this_lane() == 0) fetch_all(&all, base, published, true);
+        } else if (warp == 1) {
+            make_map(1, map, b_buffer + b_offset, M, N, K, b_length);
+            publish_tensor_map(published, map);
+            if (this_lane() == 0) fetch_all(&all, base, published, false);
+        } else if (warp == 2 && BY_BOXES) {
+            make_map(2, map, c_buffer + c_offset, M, N, K, b_length);
+            publish_tensor_map(published, map);
             named_barrier_arrive(C_MAP_READY, CONSUMERS + 32);
         }
         return;

@@ -25,13 +25,15 @@ inlined bool add_parts(float *sums, __global float4 *waiting, __global int *arri
     if (as_int(of_lane(as_float(before), 0)) + 1 < (int)parts) return false;
     fence_device();
     if (lane == 0) arrived[slot] = 0;
+    // Two come to the same in either order: the other one is added to these.
+    const uint begin = parts == 2 ? 1 - part : 0, end = parts == 2 ? begin + 1 : parts;
 #pragma unroll
-    for (uint i = 0; i < SUMS; i++) sums[i] = 0.0f;
+    for (uint i = 0; i < SUMS; i++) sums[i] = parts == 2 ? sums[i] : 0.0f;
 #pragma unroll 1
-    for (uint p = 0; p < parts; p++, waiting += tiles * TILE_WARPS * apart)
+    for (uint p = begin; p < end; p++)
 #pragma unroll
         for (uint i = 0; i < SUMS / 4; i++) {
-            const float4 four = waiting[i * WARP_LANES];
+            const float4 four = waiting[p * (size_t)tiles * TILE_WARPS * apart + i * WARP_LANES];
             sums[4 * i] += four.x, sums[4 * i + 1] += four.y, sums[4 * i + 2] += four.z;
             sums[4 * i + 3] += four.w;
         }

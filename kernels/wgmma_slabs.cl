@@ -4,8 +4,10 @@
 // A slab is 128 bytes of k of TILE rows of op(A), and of COLUMNS of op(B)ᵀ. They wait in a ring of
 // STAGES, each with two mbarriers: that it is `full`, and that it is `empty` again.
 //
-// f16 and bf16 are multiplied as they lie. Floats are converted (tf32_pairs.cl): B's before, by a kernel
-// of their own (convert_operand.cl), A's on their way through registers, from where the unit takes them too.
+// f16 and bf16 are multiplied as they lie, and floats, which the tensor memory accelerator rounds to tf32 on
+// their way. Floats whose k is not contiguous are turned: B's before, by a kernel of their own
+// (convert_operand.cl), A's on their way through registers, from where the unit takes them too. So it is
+// with pairs (tf32_pairs.cl), in either layout.
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
 // tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128; ALTERNATE 1 where two consumers have a
@@ -24,6 +26,7 @@
 #define OF_A      (TILE * LINE) // bytes of a slab
 #define SLAB      (OF_A + COLUMNS * LINE)
 #define FLOATS    (STORAGE == 0)
+#define A_IN_REGISTERS (PAIRS || (FLOATS && TRANSPOSE_A))
 #define DEPTH     (FLOATS ? 32 : 64)
 #define RING      32768 // where it begins: before it is the declared arena
 #define MBARRIERS (RING + STAGES * SLAB)
@@ -36,8 +39,11 @@
 #else
     #define SHORT_ELEMENT "10"
 #endif
-#if FLOATS
+#if PAIRS
     #define ELEMENT "7"
+    #define ELEMENT_BYTES 4
+#elif FLOATS
+    #define ELEMENT "11" // tf32: rounded to nearest
     #define ELEMENT_BYTES 4
 #else
     #define ELEMENT SHORT_ELEMENT
@@ -86,7 +92,7 @@ inlined void fetch_operand(uint to, ulong map, const bool transposed, const uint
             tma_load(to + box * DEPTH * LINE, map, r + box * DEPTH, k, mbarrier);
 }
 
-#if FLOATS
+#if A_IN_REGISTERS
 
 // Number (row, k) of a slab's A whose lines are k: where it lies. Chunks are permuted by the line.
 inlined uint word_of_lines(uint operand, uint row, uint k)
@@ -153,7 +159,7 @@ inlined void load_left(uint *left, uint operand, uint row)
 #pragma unroll
     for (uint i = 0; i < 4; i++) load_eight_k(x[i], operand, row, 8 * i);
 #pragma unroll
-    for (uint i = 0; i < 16; i++) left[i] = tf32_of(x[i / 4][i % 4]);
+    for (uint i = 0; i < 16; i++) left[i] = as_uint(x[i / 4][i % 4]);
 }
 
 #endif

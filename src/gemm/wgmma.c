@@ -53,6 +53,12 @@ static bool by_pairs(const colt5_context *ctx, const struct gemm *product)
     return product->a->type == COLT5_F32 && ctx->math == COLT5_MATH_STRICT;
 }
 
+/* Of floats B is made anew: pairs, or where k is not contiguous. */
+static bool converts_b(const colt5_context *ctx, const struct gemm *product)
+{
+    return product->a->type == COLT5_F32 && (by_pairs(ctx, product) || !product->transpose_b);
+}
+
 static size_t along_a(const struct gemm *product)
 {
     return product->transpose_a ? product->M : product->K;
@@ -75,7 +81,7 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
     colt5_tensor a = *product->a;
     if (product->index) a.offset = 0; /* where they are gathered to */
     return retarget_can(ctx) && product->K > 0 && aligned(&a, along_a(product)) &&
-           (product->b->type == COLT5_F32 || aligned(product->b, along_b(product)));
+           (converts_b(ctx, product) || aligned(product->b, along_b(product)));
 }
 
 static bool pays(const struct gemm *product)
@@ -186,7 +192,7 @@ static colt5_status find_ranges(colt5_context *ctx, const struct gemm *product,
         ARGS(TENSOR(product->b), TENSOR(ranges), INT((int)product->N), INT((int)product->K)));
 }
 
-/* B's floats as the unit takes them, [N][K rounded up]. */
+/* [N][K rounded up]. */
 static colt5_status convert_b(colt5_context *ctx, const struct wgmma_call *call)
 {
     const struct gemm *product = call->product;
@@ -207,7 +213,7 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
 {
     const struct gemm *product = call->product;
     const bool is_f32 = product->a->type == COLT5_F32, pairs = by_pairs(ctx, product);
-    const bool in_parts = parts_of(ctx, product) > 1;
+    const bool in_parts = parts_of(ctx, product) > 1, converts = converts_b(ctx, product);
     const size_t columns = columns_of(ctx, product),
                  works = tiles_of(product, columns) * call->parts, groups = call->maps.dims[0];
     const struct define defines[] = {
@@ -225,19 +231,18 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
         {NULL, 0}};
     return launch(
         ctx, KERNEL_WGMMA_GEMM, defines, GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
-        ARGS(TENSOR(product->a), TENSOR(is_f32 ? &call->lines : product->b),
+        ARGS(TENSOR(product->a), TENSOR(converts ? &call->lines : product->b),
              TENSOR(pairs ? product->b : NULL), TENSOR(&call->maps), TENSOR(product->c),
              TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
              TENSOR(product->scatter), TENSOR(pairs ? &call->ranges : NULL),
              TENSOR(in_parts ? &call->waiting : NULL), TENSOR(in_parts ? &call->arrivals : NULL),
              INT((int)product->M), INT((int)product->N), INT((int)product->K),
-             INT((int)(is_f32 ? call->lines.dims[1] : product->K)), INT((int)call->slabs),
+             INT((int)(converts ? call->lines.dims[1] : product->K)), INT((int)call->slabs),
              INT((int)call->parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
              FLOAT(gemm_alpha(product)), INT(product->gelu), INT(product->transpose_b)));
 }
 
-/* What floats need besides. */
-static colt5_status prepare_floats(colt5_context *ctx, struct wgmma_call *call)
+static colt5_status prepare_b(colt5_context *ctx, struct wgmma_call *call)
 {
     const struct gemm *product = call->product;
     const size_t line = (product->K + GROUP_OF_K - 1) / GROUP_OF_K * GROUP_OF_K;
@@ -268,7 +273,7 @@ static colt5_status run_aligned(colt5_context *ctx, const struct gemm *product)
 {
     struct wgmma_call call = {.product = product};
     CHECK(scratch(ctx, COLT5_I32, 2, (size_t[]){ctx->info.compute_units, MAP_INTS}, &call.maps));
-    if (product->a->type == COLT5_F32) CHECK(prepare_floats(ctx, &call));
+    if (converts_b(ctx, product)) CHECK(prepare_b(ctx, &call));
     CHECK(prepare_parts(ctx, &call));
     return launch_wgmma(ctx, &call);
 }

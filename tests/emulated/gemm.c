@@ -21,6 +21,7 @@
 #else
     #define B_TRANSPOSED TRANSPOSE_B
 #endif
+#define CONVERTS (PAIRS || (FLOATS && !B_TRANSPOSED))
 
 #if C_F32
 typedef float result;
@@ -61,13 +62,13 @@ struct call {
 static void multiply(const void *arguments)
 {
     const struct call *p = arguments;
-    wgmma_gemm(GIVE(p->a), GIVE(FLOATS ? p->lines : p->b), GIVE(p->b), GIVE(p->maps), GIVE(p->c),
+    wgmma_gemm(GIVE(p->a), GIVE(CONVERTS ? p->lines : p->b), GIVE(p->b), GIVE(p->maps), GIVE(p->c),
                GIVE(p->bias), GIVE((const float *)NULL), GIVE(p->residual), GIVE((const int *)NULL),
                GIVE(p->ranges), GIVE(p->waiting), GIVE(p->arrived), p->M, p->N, p->K,
-               FLOATS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, 0, B_TRANSPOSED);
+               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, 0, B_TRANSPOSED);
 }
 
-#if STORAGE == 0
+#if CONVERTS
 static void convert(const void *arguments)
 {
     const struct call *p = arguments;
@@ -76,10 +77,9 @@ static void convert(const void *arguments)
 
 static void convert_b(const struct call *call)
 {
-    if (B_TRANSPOSED)
-        run_groups(convert, call, 256, (size_t[]){(call->N + 3) / 4, 1, 1});
-    else
-        run_groups(convert, call, 256, (size_t[]){(call->N + 63) / 64 * (call->line / 32), 1, 1});
+    const size_t groups =
+        B_TRANSPOSED ? (call->N + 3) / 4 : (size_t)(call->N + 63) / 64 * (call->line / 32);
+    run_groups(convert, call, 256, (size_t[]){groups, 1, 1});
 }
 
     #if PAIRS && !B_TRANSPOSED
@@ -163,7 +163,7 @@ static void check(const struct shape *s)
     for (size_t i = 0; adds && i < count; i++)
         residual[i] = (double)(call.residual[i] = (result)(i % 5));
     memset(call.arrived, 0, (size_t)tiles * 8 * sizeof(int));
-#if STORAGE == 0
+#if CONVERTS
     #if PAIRS && !B_TRANSPOSED
     memset(call.ranges, 0, s->N * 2 * sizeof(int));
     run_groups(find_ranges, &call, 256, (size_t[]){(s->N + 63) / 64 * ((s->K + 255) / 256), 1, 1});

@@ -2,6 +2,7 @@
 /* Instructions of NVIDIA's Hopper GPUs: mbarriers, the tensor memory accelerator, wgmma. */
 #include "lanes.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -79,15 +80,27 @@ void named_barrier_sync(unsigned number, unsigned items)
 
 struct tensor_map {
     const char *matrix;
-    uint32_t bytes, lines, length, box_lines;
+    uint32_t element, bytes, lines, length, box_lines;
 };
 
-void make_tensor_map(uint32_t map, unsigned bytes, const void *matrix, unsigned lines,
-                     unsigned length, unsigned box_lines)
+void make_tensor_map(uint32_t map, unsigned element, unsigned bytes, const void *matrix,
+                     unsigned lines, unsigned length, unsigned box_lines)
 {
     if ((uintptr_t)matrix % 16 || length * bytes % 16) lanes_fail("a tensor is not aligned");
     *(struct tensor_map *)(uintptr_t)map =
-        (struct tensor_map){matrix, bytes, lines, length, box_lines};
+        (struct tensor_map){matrix, element, bytes, lines, length, box_lines};
+}
+
+/* One element, which tf32 rounds to nearest even. */
+static void copy_element(const struct tensor_map *m, char *to, const char *from)
+{
+    enum { TF32 = 11 };
+    uint32_t bits;
+    memcpy(to, from, m->bytes);
+    if (m->element != TF32) return;
+    memcpy(&bits, from, sizeof(bits));
+    if (isfinite(float_of(bits))) bits = (bits + 0xFFF + (bits >> 13 & 1)) & 0xFFFFE000u;
+    memcpy(to, &bits, sizeof(bits));
 }
 
 void publish_tensor_map(uint64_t to, uint32_t map)
@@ -110,7 +123,7 @@ void tma_load(uint32_t to, uint64_t map, unsigned x, unsigned y, uint32_t mbarri
             char *at = permuted(to + line * 128 + i * m->bytes);
             const size_t from = ((size_t)(y + line) * m->length + x + i) * m->bytes;
             memset(at, 0, m->bytes);
-            if (y + line < m->lines && x + i < m->length) memcpy(at, m->matrix + from, m->bytes);
+            if (y + line < m->lines && x + i < m->length) copy_element(m, at, m->matrix + from);
         }
     mbarrier_at(mbarrier)->bytes_and_phase -= 2 * (int32_t)m->box_lines * 128;
     end_phase_if_all_came(mbarrier_at(mbarrier));

@@ -15,10 +15,11 @@ void named_barrier_arrive(uint number, uint items);
 #define GIVE_UP_REGISTERS(left)
 #define TAKE_REGISTERS(count)
 
-void make_tensor_map(uint map, uint bytes, __global const void *matrix, uint lines, uint length,
+void make_tensor_map(uint map, uint element, uint bytes, __global const void *matrix, uint lines, uint length,
                      uint box_lines);
+#define NUMBER_OF(text) ((text)[1] ? ((text)[0] - '0') * 10 + (text)[1] - '0' : (text)[0] - '0')
 #define MAKE_TENSOR_MAP(map, element, bytes, matrix, lines, length, box_lines)                      \
-    make_tensor_map(map, bytes, matrix, lines, length, box_lines)
+    make_tensor_map(map, NUMBER_OF(element), bytes, matrix, lines, length, box_lines)
 void publish_tensor_map(ulong to, uint map);
 inlined void acquire_tensor_map(ulong map) {}
 inlined void fence_async(void) {}

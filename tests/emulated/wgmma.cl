@@ -18,7 +18,7 @@
 void wgmma_of_words(float *sums, const uint *left, ulong b, uint add, int type);
 void wgmma_of_lines(float *sums, ulong a, ulong b, uint add, int type, int a_by_rows, int b_by_rows);
 
-#if FLOATS
+#if A_IN_REGISTERS
 
 inlined void multiply_step(float *sums, const uint *left, ulong b, uint of_a, uint of_b, uint add)
 {
