@@ -225,13 +225,13 @@ sed 's/text_encoder/masked_language_model/' "$srcdir/examples/text_encoder.json"
 check 0 'mlm/model.safetensors' "$colt5" init mlm.json --output mlm
 check 0 'to_logits.bias +F32 +258' "$colt5" info mlm
 check 0 'feedforward' "$colt5" routes mlm --text text.txt --html r.html
-check 0 'mlm' "$colt5" bench mlm --text text.txt --repeat 1
+check 0 'mlm' "$colt5" bench mlm --text text.txt --repeat 1 --no-ceilings
 check 4 'reads no text' "$colt5" routes "$block" --text text.txt --html kept/r.html
 check 4 'nowhere.txt' "$colt5" routes again --text nowhere.txt --html kept/r.html
 check 2 'wants --text' "$colt5" routes again
 kept
 
-# ---- bench ----
+# ---- bench: ceilings take seconds, so only where something is asked of them ----
 check 0 'tokens/s' "$colt5" bench again --text text.txt --repeat 2 --dense
 check 0 '"block",f32,strict,1,256,0,' "$colt5" bench --seq 256 --repeat 1 --format csv --no-ceilings
 check 0 '' "$colt5" bench "$srcdir/examples/transformer_block.json" "$block" --seq 64 --repeat 2 \
@@ -256,12 +256,13 @@ if command -v python3 >/dev/null; then
         --heading "block, f32" --rows before.json --output picture.svg
     check 0 '</svg>' tail -n 1 picture.svg
 fi
-check 0 '^[|] block [|].* yes [|]' "$colt5" bench --backward --seq 256 --repeat 1 --compare before.json
-check 0 '' "$colt5" bench again --backward --text text.txt --repeat 1 --format json \
+check 0 '^[|] block [|].* yes [|]' "$colt5" bench --backward --seq 256 --repeat 1 --no-ceilings \
     --compare before.json
+check 0 '' "$colt5" bench again --backward --text text.txt --repeat 1 --format json \
+    --no-ceilings --compare before.json
 json 'd[0]["ratio"] is None and d[0]["seq"] == 3000'
 check 0 ',ratio$' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --format csv \
-    --compare before.json
+    --no-ceilings --compare before.json
 check 0 '' "$colt5" bench --only gather --only gelu --seq 64 --repeat 1 --format json --no-ceilings
 json '[r["name"] for r in d] == ["gather", "gelu"] and "copy_share" not in d[0]'
 check 2 'no op' "$colt5" bench --only nothing
@@ -288,20 +289,21 @@ tune 4 'nowhere/tuning.json' nowhere/tuning.json
 check 0 'text.txt is not JSON .* left out' env COLT5_TUNING=text.txt "$colt5" run "$block" \
     --input "$block/x.npy" --expect "$block/y.npy"
 rm -rf kept/*
-check 4 't.json' "$colt5" bench "$block" --compare t.json
-check 4 'nowhere.npy' "$colt5" bench "$block" --input nowhere.npy
+check 4 't.json' "$colt5" bench "$block" --no-ceilings --compare t.json
+check 4 'nowhere.npy' "$colt5" bench "$block" --no-ceilings --input nowhere.npy
 check 4 'no input' "$colt5" bench again --input "$block/x.npy"
 check 2 'wants a model' "$colt5" bench --input "$block/x.npy"
 check 2 'no --text' "$colt5" bench "$block" --input "$block/x.npy" --seq 8
-check 4 '/dev/full' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --profile /dev/full
+check 4 '/dev/full' "$colt5" bench "$block" --input "$block/x.npy" --repeat 1 --no-ceilings \
+    --profile /dev/full
 check 0 't.json' "$colt5" run "$block" --input "$block/x.npy" --profile t.json
 cp t.json "$work/out"
 json '(lambda spans: len(spans) > 20 and {e["args"]["part"] for e in spans if "part" in e["args"]}
     == {"router", "light attention", "heavy attention", "light feedforward", "heavy feedforward"})
     ([e for e in d["traceEvents"] if e["ph"] == "X"])'
 check 4 'nowhere/t.json' "$colt5" run "$block" --input "$block/x.npy" --profile nowhere/t.json
-check 4 'nowhere' "$colt5" bench nowhere
-check 4 'bytes' "$colt5" bench again --text text.txt --seq 5000
+check 4 'nowhere' "$colt5" bench nowhere --no-ceilings
+check 4 'bytes' "$colt5" bench again --no-ceilings --text text.txt --seq 5000
 check 4 'standard output' sh -c "'$colt5' devices >/dev/full"
 
 # ---- interrupted: once the work has begun ----
