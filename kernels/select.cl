@@ -32,11 +32,11 @@ inline void fill_bins(const scope *row, threshold t, __local uint *bins)
 {
     const size_t item = get_local_id(0), items = get_local_size(0);
     const uint count = 1u << row->bits, shift = (digits_of(row->bits) - 1 - t.known) * row->bits;
-    const uint copy = item % row->copies;
+    __local uint *mine = bins + item % row->copies * copy_stride(row->bits);
     clear_bins(row->bits, row->copies, bins);
     for (size_t n = row->first + item; n < row->end; n += items) {
         const ulong upper = order_of(row, n) >> shift;
-        if (upper >> row->bits == t.digits) count_up(&bins[bin_at(upper & (count - 1), copy, row->copies)]);
+        if (upper >> row->bits == t.digits) count_up(&mine[upper & (count - 1)]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     join_copies(row->bits, row->copies, bins);
@@ -74,7 +74,7 @@ __kernel void select_row(ROW_ARGUMENTS, PICKS_ARGUMENTS, __local uint *bins,
     threshold t = {0, 0, (uint)K};
     while (t.known < digits_of(bits)) {
         fill_bins(&row, t, bins);
-        t = narrow(t, bits, copies, bins, sums);
+        t = narrow(t, bits, bins, sums);
     }
     mark(&row, t, bins);
     write_marked((picks)PICKS(r, row.mask), 0, N, t.need, (uint2)(0, 0), bins, sums);
@@ -89,7 +89,7 @@ inline threshold recall(uint known, uint K, uint bits, __global const int *histo
         for (size_t i = get_local_id(0); i < 1u << bits; i += get_local_size(0))
             bins[i] = (uint)histogram[((size_t)t.known << bits) + i];
         barrier(CLK_LOCAL_MEM_FENCE);
-        t = narrow(t, bits, 1, bins, sums);
+        t = narrow(t, bits, bins, sums);
     }
     return t;
 }
@@ -103,10 +103,8 @@ __kernel void select_histogram(ROW_ARGUMENTS, OUT_I32(histogram), ulong K, ulong
     __global int *of_row = &at(histogram, (r * digits_of(bits)) << bits);
     const threshold t = recall(known, K, bits, of_row, bins, sums);
     fill_bins(&row, t, bins);
-    for (uint i = get_local_id(0); i < 1u << bits; i += get_local_size(0)) {
-        const uint counted = bins[joined_at(i, copies)];
-        if (counted) atomic_add(&of_row[((size_t)known << bits) + i], (int)counted);
-    }
+    for (size_t i = get_local_id(0); i < 1u << bits; i += get_local_size(0))
+        if (bins[i]) atomic_add(&of_row[((size_t)known << bits) + i], (int)bins[i]);
 }
 
 // counts [rows][parts][2]: elements of a chunk above the threshold, and equal to it.

@@ -14,7 +14,9 @@
 #ifndef VALUES
     #define VALUES 8
 #endif
-#define BITS 8 // of a digit: so small that there is room for many copies
+#ifndef BITS
+    #define BITS (GROUP * VALUES > 8192 ? 11 : 8) // of a digit: fewer passes, or smaller histograms
+#endif
 
 // Larger is earlier, 1 is NaN; no key is 0, which stands for a token not to choose from.
 inline uint key_of(float s)
@@ -36,19 +38,20 @@ inline void load_keys(__global const float *s, __global const uchar *mask, int l
         if (i * GROUP < left && (mask[i * GROUP] != 0) != wanted) keys[i] = 0;
 }
 
-// The histogram of the keys' next digit, `low` bits being still below it.
-inline void fill_bins(const uint keys[VALUES], threshold t, uint low, uint copies, __local uint *bins)
+// The histogram of the keys' next digit of `bits`, `low` bits being still below it.
+inline void fill_bins(const uint keys[VALUES], threshold t, uint bits, uint low, uint copies,
+                      __local uint *bins)
 {
-    const uint copy = get_local_id(0) % copies;
-    clear_bins(BITS, copies, bins);
+    __local uint *mine = bins + get_local_id(0) % copies * copy_stride(bits);
+    clear_bins(bits, copies, bins);
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
         const uint upper = keys[i] >> low;
-        if (keys[i] && (t.known == 0 || upper >> BITS == (uint)t.digits))
-            count_up(&bins[bin_at(upper & ((1u << BITS) - 1), copy, copies)]);
+        if (keys[i] && (t.known == 0 || upper >> bits == (uint)t.digits))
+            count_up(&mine[upper & ((1u << bits) - 1)]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    join_copies(BITS, copies, bins);
+    join_copies(bits, copies, bins);
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -73,9 +76,10 @@ select_registers(IN_F32(s), IN_U8(mask), ulong R, ulong samples, ulong N, uint c
         load_keys(of_s, of_mask, left, false, keys);
     }
     threshold t = {0, 0, need}; // the loop stands here: in a function, PoCL 3.1 miscompiles it
-    while (t.known < 32 / BITS) {
-        fill_bins(keys, t, 32 - BITS * (t.known + 1), copies, bins);
-        t = narrow(t, BITS, copies, bins, sums);
+    while (t.known < (32 + BITS - 1) / BITS) {
+        const uint before = 32 - t.known * BITS, bits = min(before, (uint)BITS);
+        fill_bins(keys, t, bits, before - bits, copies, bins);
+        t = narrow(t, bits, bins, sums);
     }
     const uint lowest = (uint)t.digits;
 

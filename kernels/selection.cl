@@ -80,44 +80,44 @@ inline uint scan(uint value, __local uint *sums, uint *total)
 }
 #endif
 
-// The copies of a bin lie side by side: with as many as there are banks, a copy for each lane, neighbours that
-// count the same digit never wait for each other. The sum of a bin's copies takes the place of one of them,
-// another one for the next digit, so that neighbours read those side by side too.
-inline uint bin_at(uint digit, uint copy, uint copies) { return digit * copies + copy; }
-inline uint joined_at(uint digit, uint copies) { return bin_at(digit, digit % copies, copies); }
+// Copies of a histogram lie so far apart that equal digits of neighbours meet no common bank.
+inline uint copy_stride(uint bits)
+{
+    return (1u << bits) + 8;
+}
 
 inline void clear_bins(uint bits, uint copies, __local uint *bins)
 {
-    for (uint i = get_local_id(0); i < copies << bits; i += get_local_size(0)) bins[i] = 0;
+    for (uint i = get_local_id(0); i < copies * copy_stride(bits); i += get_local_size(0)) bins[i] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
+// Adds the copies to the first.
 inline void join_copies(uint bits, uint copies, __local uint *bins)
 {
     if (copies == 1) return;
     for (uint i = get_local_id(0); i < 1u << bits; i += get_local_size(0)) {
-        uint sum = 0;
-        for (uint copy = 0; copy < copies; copy++) sum += bins[bin_at(i, (i + copy) % copies, copies)];
-        bins[joined_at(i, copies)] = sum;
+        uint sum = bins[i];
+        for (uint copy = 1; copy < copies; copy++) sum += bins[copy * copy_stride(bits) + i];
+        bins[i] = sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 
 // Finds the digit of `bits` in whose bin the need ends, counting from the top; the copies are joined.
-inline threshold narrow(threshold t, uint bits, uint copies, __local const uint *bins, __local uint *sums)
+inline threshold narrow(threshold t, uint bits, __local const uint *bins, __local uint *sums)
 {
     const uint item = get_local_id(0), items = get_local_size(0), count = 1u << bits;
     const uint each = (count + items - 1) / items, top = count - min(count, item * each);
     const uint low = top - min(top, each);
     uint mine = 0, all;
-    for (uint i = low; i < top; i++) mine += bins[joined_at(i, copies)];
+    for (uint i = low; i < top; i++) mine += bins[i];
     uint before = scan(mine, sums, &all);
     if (before < t.need && t.need <= before + mine) {
-        uint bin = top - 1, in_bin = bins[joined_at(bin, copies)];
-        while (before + in_bin < t.need) {
+        uint bin = top - 1;
+        for (uint in_bin = bins[bin]; before + in_bin < t.need; in_bin = bins[bin]) {
             before += in_bin;
             bin--;
-            in_bin = bins[joined_at(bin, copies)];
         }
         sums[0] = bin;
         sums[1] = t.need - before;

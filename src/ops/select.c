@@ -10,10 +10,9 @@
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
-#define KEY_BITS      33    /* of the order, as in select.cl */
-#define REGISTER_BITS 8     /* of a digit, as in select_registers.cl */
-#define BANKS         32    /* of local memory: more copies of a histogram gain nothing */
-#define MOST_COUNTED  65535 /* elements of a chunk: two counts of them lie in 32 bits */
+#define KEY_BITS     33    /* of the order, as in select.cl */
+#define COPY_PADDING 8     /* bins between copies of a histogram, as in selection.cl */
+#define MOST_COUNTED 65535 /* elements of a chunk: two counts of them lie in 32 bits */
 
 struct selection {
     const colt5_tensor *s, *mask, *index, *gates, *routed;
@@ -52,7 +51,7 @@ static void plan_selection(const colt5_context *ctx, struct selection *call)
 /* Histogram, then two bits an element, in one place. */
 static size_t local_bytes(size_t copies, size_t bits, size_t chunk)
 {
-    const size_t bins = copies << bits;
+    const size_t bins = copies * (((size_t)1 << bits) + COPY_PADDING);
     const size_t words = (chunk + 31) / 32 * 2;
     return (bins > words ? bins : words) * sizeof(cl_uint);
 }
@@ -75,17 +74,15 @@ static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
 #define LOCAL_ARGS(bits, call, group)                                                              \
     LOCAL(local_bytes((call)->copies, bits, (call)->chunk)), LOCAL((group)*2 * sizeof(cl_uint))
 
-/* A row's keys in registers. Many work-items share a histogram's copies. */
+/* A row's keys in registers: digits of 8 or 11 bits, as in select_registers.cl. */
 static colt5_status select_registers(colt5_context *ctx, const struct selection *call,
                                      const struct register_plan *plan)
 {
-    const size_t many = plan->group < 16 * BANKS ? plan->group / 16 : BANKS;
-    struct selection own = *call;
-    if (own.copies > 1 && many > own.copies) own.copies = many;
-    return launch(ctx, KERNEL_SELECT_REGISTERS, plan->defines, GROUPS(own.rows, 1, 1, plan->group),
-                  ARGS(TENSOR(own.s), TENSOR(own.mask), SIZE(own.R), SIZE(own.samples), SIZE(own.N),
-                       INT((int)own.copies), PICKS_ARGS(&own),
-                       LOCAL_ARGS(REGISTER_BITS, &own, plan->group)));
+    const size_t bits = plan->group * plan->values > 8192 ? 11 : 8;
+    return launch(
+        ctx, KERNEL_SELECT_REGISTERS, plan->defines, GROUPS(call->rows, 1, 1, plan->group),
+        ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples), SIZE(call->N),
+             INT((int)call->copies), PICKS_ARGS(call), LOCAL_ARGS(bits, call, plan->group)));
 }
 
 /* Whether index holds every token of the row from the least chosen one on, in ascending order. */
