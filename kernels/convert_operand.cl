@@ -98,8 +98,8 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
 
 #elif PAIRS
 
-#define TEAM 64 // work-items of a row
-#define ROWS (ITEMS / TEAM)
+    #define TEAM 64 // work-items of a row
+    #define ROWS (ITEMS / TEAM)
 
 inlined void load_some(float *some, __global const float *x, uint k, uint length)
 {
@@ -113,7 +113,7 @@ inlined void load_some(float *some, __global const float *x, uint k, uint length
 // Over lanes whose numbers differ by these bits.
 inlined uint largest_of_lanes(uint x, uint first_bit, uint end)
 {
-        #pragma unroll
+    #pragma unroll
     for (uint bit = first_bit; bit < end; bit *= 2) x = max(x, as_uint(from_lane(as_float(x), bit)));
     return x;
 }
@@ -127,7 +127,7 @@ inlined int2 range_of_row(__local int2 *of_warps, __global const float *x, uint 
         float some[EACH];
         uint run = 0;
         load_some(some, x, k + own, length);
-        #pragma unroll
+    #pragma unroll
         for (uint i = 0; i < EACH; i++) run = larger(run, some[i]);
         run = largest_of_lanes(run, 1, 4);
         if (run != 0) least = max(least, ~run);
@@ -152,7 +152,6 @@ convert_operand(IN(x), OUT_I32(ranges), OUT(lines), const uint rows, const uint 
     const int2 range = range_of_row(of_warps, from, own_length, length);
     if (item % TEAM == 0 && row < rows) *range_at(ranges_buffer + ranges_offset, row) = range;
     if (!pairs_hold_column(range)) return;
-    #pragma unroll 4
     for (uint k = item % TEAM * EACH; k < line && row < rows; k += TEAM * EACH) {
         float some[EACH];
         load_some(some, from, k, length);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What becomes of sums of pairs (tf32_pairs.cl): each column has the scale of its largest. And columns of B
-// whose values lie too far apart for pairs: the lanes that have some make their sums anew, as float32.
+// What becomes of sums of pairs (tf32_pairs.cl): each column has the scale of its largest. Where that will not
+// do, lanes make their sums anew, as float32: where values of a column of B lie too far apart for pairs, and
+// where what comes out is not finite, which parts of an infinity, or scales of huge numbers, may be to blame for.
 
 // A product of floats as they lie in memory; it is so far from one k of B to the next, and from one column.
 typedef struct {
@@ -35,11 +36,12 @@ inlined void multiply_plainly(float *sums, const plain_product *p, uint m, uint 
     }
 }
 
-// Their columns from n on get their own scale, or are made anew.
+// Those of columns from n on get their own scale, or are made anew.
 inlined void settle_pairs(float *sums, const plain_product *p, uint m, uint n, uint first, uint end)
 {
     const uint column = n + this_lane() % 4 * 2;
     bool hold = true;
+    float zero = 0.0f; // as long as all are finite
 #pragma unroll
     for (uint i = 0; i < SUMS; i += 4)
 #pragma unroll
@@ -49,6 +51,7 @@ inlined void settle_pairs(float *sums, const plain_product *p, uint m, uint n, u
             hold = hold && pairs_hold_column(range);
             sums[i + e] *= scale;
             sums[i + 2 + e] *= scale;
+            zero = fma(sums[i + e], 0.0f, fma(sums[i + 2 + e], 0.0f, zero));
         }
-    if (!hold) multiply_plainly(sums, p, m, n, first, end);
+    if (!hold || zero != 0.0f) multiply_plainly(sums, p, m, n, first, end);
 }
