@@ -84,7 +84,9 @@
     X(warps_trial) \
     X(wgmma) \
     X(wgmma_boxes) \
+    X(wgmma_fetch) \
     X(wgmma_gemm) \
+    X(wgmma_multiply) \
     X(wgmma_pairs) \
     X(wgmma_parts) \
     X(wgmma_slabs)
@@ -263,6 +265,8 @@
     X(wgmma_gemm, gemm_tiles) \
     X(wgmma_gemm, wgmma_slabs) \
     X(wgmma_gemm, wgmma) \
+    X(wgmma_gemm, wgmma_fetch) \
+    X(wgmma_gemm, wgmma_multiply) \
     X(wgmma_gemm, wgmma_parts) \
     X(wgmma_gemm, wgmma_pairs) \
     X(wgmma_gemm, mma_epilogue) \
