@@ -27,7 +27,7 @@ weights and inputs. Between two figures of one side every other side has its tur
 
 Needs: torch, colt5-attention 0.11.2, local-attention 1.11.2, safetensors, numpy.
 """
-import argparse, concurrent.futures, json, os, pathlib, shutil, statistics, subprocess, sys, tempfile, threading, time
+import argparse, concurrent.futures, json, os, pathlib, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
 import numpy
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -552,13 +552,17 @@ def main():
     if options.serve:
         return serve()
     options.start = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory(prefix="colt5-compare-") as options.folder:
         make_block(options)
         sides = our_sides(options)
         workers, ready = prepare_all(options, sides)
         try:
             say(f"prepared after {time.monotonic() - options.start:.0f} s")
-            measure(options, ready, sides)
+            try:
+                measure(options, ready, sides)
+            except KeyboardInterrupt:
+                say("stopped: what follows is what was measured until then")
             report(options, workers, sides)
         finally:
             for worker in workers:
