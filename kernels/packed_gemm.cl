@@ -180,6 +180,15 @@ inline void store_some(__global c_storage *c, size_t i, uint have, floats value)
         for (uint j = 0; j < have; j++) store_c_storage(c, i + j, values[j]);
 }
 
+// What stands around a product, but for the residual.
+inline floats around_sums(floats value, float alpha, bool biased, floats bias, int gelu_after, float scale)
+{
+    value *= alpha;
+    if (biased) value += bias;
+    if (gelu_after) value = gelu(value);
+    return value * scale;
+}
+
 // Panels of A (rows first_m to end_m) by panels of B (columns first_n to end_n), `depth` k of each.
 // Before the last part of K the sums wait in partial, a row of which is as wide as the panels of B
 // together; after it they are finished. Work-group ids: panels of B, blocks of panels of A.
@@ -222,10 +231,10 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                     store_floats(value, 0, partial_buffer + at_wait);
                     continue;
                 }
-                value *= alpha;
-                if (present(bias))
-                    value += load_vector(bias_buffer, bias_offset + first_n + column + i % 2 * REGISTER);
-                if (present(row_scale)) value *= at(row_scale, first_m + row + i / 2);
+                const size_t n = bias_offset + first_n + column + i % 2 * REGISTER;
+                const bool biased = present(bias);
+                value = around_sums(value, alpha, biased, biased ? load_vector(bias_buffer, n) : (floats)(0.0f), 0,
+                                    present(row_scale) ? at(row_scale, first_m + row + i / 2) : 1.0f);
                 if (present(residual)) value += load_c_vector(residual_buffer, residual_offset + at_c);
                 store_c_vector(c_buffer, c_offset + at_c, value);
             }
@@ -255,10 +264,10 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                     continue;
                 }
                 if (to < 0 || have == 0) continue;
-                value *= alpha;
-                if (present(bias)) value += load_biases(bias_buffer, bias_offset + first_n + from, have);
-                if (gelu_after) value = gelu(value);
-                value *= scale;
+                const bool biased = present(bias);
+                const size_t n = bias_offset + first_n + from;
+                value = around_sums(value, alpha, biased,
+                                    biased ? load_biases(bias_buffer, n, have) : (floats)(0.0f), gelu_after, scale);
                 if (present(residual)) value += load_some(residual_buffer, residual_offset + i_c, have);
                 store_some(c_buffer, c_offset + i_c, have, value);
             }
