@@ -135,7 +135,7 @@ static void print_kernels(const struct work *work)
 {
     colt5_profile_row rows[8];
     size_t count = 0;
-    colt5_context_set_profiling(work->ctx, true);
+    if (colt5_context_set_profiling(work->ctx, true) != COLT5_OK) stop(work->ctx, "profiling");
     time_of(work, 1);
     if (colt5_context_profile(work->ctx, rows, sizeof(rows) / sizeof(rows[0]), &count) != COLT5_OK)
         stop(work->ctx, "the profile");

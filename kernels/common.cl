@@ -206,27 +206,6 @@ inline float group_max(float value, __local float *scratch)
     return largest;
 }
 
-// Random numbers, as SPEC has them: Philox4x32-10 (Salmon et al., 2011), a pure function of key and
-// counter. src/ops/philox.c is its twin on the host, bit for bit.
-inline uint4 philox(uint4 counter, uint2 key)
-{
-    for (int round = 0; round < 10; round++) {
-        const uint low_x = 0xD2511F53u * counter.x, high_x = mul_hi(0xD2511F53u, counter.x);
-        const uint low_z = 0xCD9E8D57u * counter.z, high_z = mul_hi(0xCD9E8D57u, counter.z);
-        counter = (uint4)(high_z ^ counter.y ^ key.x, low_z, high_x ^ counter.w ^ key.y, low_x);
-        key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
-    }
-    return counter;
-}
-
-// A number inside (0, 1), exact in float: 2^-24 … 1 - 2^-24. Token, slot, row and stream as SPEC.
-inline float philox_uniform(ulong seed, uint token, uint slot, uint row, uint stream)
-{
-    const uint2 key = (uint2)((uint)seed, (uint)(seed >> 32));
-    const uint word = philox((uint4)(token, slot, row, stream), key).x;
-    return ((float)(word >> 9) + 0.5f) * 0x1p-23f;
-}
-
 // Sums one value per work-item over LANES neighbours (-D LANES, 1 or 8 and more, a power of two that
 // divides the work-group), in a fixed order; scratch holds a float per work-item. Every work-item
 // gets its neighbours' sum; all of the work-group must call it.
@@ -280,29 +259,3 @@ inline float lanes_sum(float value, __local float *scratch)
         const T left = gelu##_tail(a, bell) - 0.39894228f * a * bell;                               \
         return x > 0.0f ? 1.0f - left : left;                                                       \
     }
-
-// The order in which a router takes tokens, larger first, in 33 bits: valid before masked, then
-// larger s, NaN last; -0 is 0.
-inline ulong routing_order(float s, bool is_valid)
-{
-    const uint bits = as_uint(s), size = bits & 0x7FFFFFFFu;
-    const uint rising = bits >> 31 ? ~bits : bits | 0x80000000u;
-    const uint key = size > 0x7F800000u ? 0 : size == 0 ? 0x80000000u : rising;
-    return (ulong)is_valid << 32 | key;
-}
-
-// That order, then the position, the first first: a key for each token, larger is earlier.
-inline ulong routing_key(float s, bool is_valid, uint position)
-{
-    return routing_order(s, is_valid) << 31 | (0x7FFFFFFFu - position);
-}
-
-inline uint key_position(ulong key)
-{
-    return 0x7FFFFFFFu - (uint)(key & 0x7FFFFFFFu);
-}
-
-inline bool key_is_valid(ulong key)
-{
-    return key >> 63 != 0;
-}

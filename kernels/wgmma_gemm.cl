@@ -116,7 +116,8 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     const consumer own = {base, ALTERNATE ? 0 : number * 64};
 #if PAIRS
     const plain_product plain = {a_buffer + a_offset, plain_b_buffer + plain_b_offset,
-                                 (__global const int2 *)(ranges_buffer + ranges_offset), M, N, K, plain_b_transposed ? 1 : N, plain_b_transposed ? K : 1};
+                                 (__global const int2 *)(ranges_buffer + ranges_offset), M, N, K,
+                                 plain_b_transposed ? 1 : N, plain_b_transposed ? K : 1};
 #endif
     if (BY_BOXES) {
         named_barrier_sync(C_MAP_READY, CONSUMERS + 32);

@@ -24,6 +24,7 @@ inlined bool add_parts(float *sums, __global float4 *waiting, __global int *arri
     if (lane == 0) before = atomic_inc(arrived + slot);
     if (as_int(of_lane(as_float(before), 0)) + 1 < (int)parts) return false;
     fence_device();
+    warp_barrier(); // one lane has learned of it, for all
     if (lane == 0) arrived[slot] = 0;
     // Two come to the same in either order: the other one is added to these.
     const uint begin = parts == 2 ? 1 - part : 0, end = parts == 2 ? begin + 1 : parts;

@@ -93,15 +93,19 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     return 64 * number + around_of(product);
 }
 
+/* Both kernels of convert_operand.cl are of one program; only what is not TRANSPOSED knows VECTOR.
+ */
+#define CONVERT_DEFINES(pairs, transposed, vector)                                                 \
+    DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", pairs),                        \
+            DEFINE("TRANSPOSED", transposed), DEFINE("VECTOR", vector))
+
 static colt5_status find_ranges(colt5_context *ctx, const struct gemm *product,
                                 const colt5_tensor *ranges)
 {
     const size_t blocks = (product->N + BLOCK_ROWS - 1) / BLOCK_ROWS;
     CHECK(clear_tensor(ctx, ranges));
     return launch(
-        ctx, KERNEL_COLUMN_RANGES,
-        DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", 1),
-                DEFINE("TRANSPOSED", 1)),
+        ctx, KERNEL_COLUMN_RANGES, CONVERT_DEFINES(1, 1, 0),
         GROUPS(blocks * ((product->K + RANGE_K - 1) / RANGE_K), 1, 1, BLOCK_ITEMS),
         ARGS(TENSOR(product->b), TENSOR(ranges), INT((int)product->N), INT((int)product->K)));
 }
@@ -113,11 +117,9 @@ static colt5_status convert_b(colt5_context *ctx, const struct wgmma_call *call)
     const bool pairs = call->plan.by_pairs, transposed = !product->transpose_b;
     const size_t N = product->N, line = call->lines.dims[1];
     const size_t blocks = (N + BLOCK_ROWS - 1) / BLOCK_ROWS * (line / GROUP_OF_K);
+    const bool vector = !transposed && (product->K | product->b->offset) % 4 == 0;
     if (pairs && transposed) CHECK(find_ranges(ctx, product, &call->ranges));
-    return launch(ctx, KERNEL_CONVERT_OPERAND,
-                  DEFINES(STORAGE(COLT5_F32), DEFINE("C_F32", 1), DEFINE("PAIRS", pairs),
-                          DEFINE("TRANSPOSED", transposed),
-                          DEFINE("VECTOR", (product->K | product->b->offset) % 4 == 0)),
+    return launch(ctx, KERNEL_CONVERT_OPERAND, CONVERT_DEFINES(pairs, transposed, vector),
                   GROUPS(transposed ? blocks : (N + ROWS - 1) / ROWS, 1, 1, BLOCK_ITEMS),
                   ARGS(TENSOR(product->b), TENSOR(pairs ? &call->ranges : NULL),
                        TENSOR(&call->lines), INT((int)N), INT((int)product->K), INT((int)line)));

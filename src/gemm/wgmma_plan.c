@@ -30,8 +30,7 @@ static size_t tiles_of(const struct gemm *product, size_t columns)
 static size_t best_parts(const struct gemm *product, size_t tiles, size_t units)
 {
     size_t most = product->K / SMALLEST_PART, best = 1;
-    /* Parts would cost more than idle units, or there are too few counters. */
-    if (tiles >= units || tiles * WARPS > ARRIVALS) return 1;
+    if (tiles >= units) return 1; /* parts would cost more than idle units */
     if (most > MOST_PARTS) most = MOST_PARTS;
     for (size_t parts = 2; parts <= most; parts++)
         if (use_of(tiles, parts, units) > use_of(tiles, best, units)) best = parts;
@@ -76,7 +75,10 @@ struct wgmma_plan wgmma_plan(const colt5_context *ctx, const struct gemm *produc
     plan.columns = best_columns(like, plan.by_pairs, units);
     plan.tiles = tiles_of(product, plan.columns);
     const size_t tiles = tiles_of(like, plan.columns);
-    const size_t parts = like->parts ? like->parts : best_parts(like, tiles, units);
+    const bool can_count = tiles * WARPS <= ARRIVALS;
+    const size_t parts = !can_count    ? 1
+                         : like->parts ? like->parts
+                                       : best_parts(like, tiles, units);
     plan.in_parts = parts > 1;
     /* Not where each work-group has one tile at most. */
     plan.alternates = !plan.by_pairs && plan.columns == WGMMA_NARROW && tiles * parts > units;

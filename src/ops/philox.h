@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random numbers on the host: Philox4x32-10, the twin of the functions of that name in
- * kernels/common.cl (SPEC section 2, "Random numbers"). A pure function of key and counter.
+ * kernels/philox.cl (SPEC section 2, "Random numbers"). A pure function of key and counter.
  */
 #ifndef COLT5_OPS_PHILOX_H
 #define COLT5_OPS_PHILOX_H

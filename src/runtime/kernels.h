@@ -58,10 +58,12 @@
     X(nvidia) \
     X(nvidia_units) \
     X(packed_gemm) \
+    X(philox) \
     X(plain_units) \
     X(random) \
     X(rotary) \
     X(route) \
+    X(routing_order) \
     X(row_warps) \
     X(scatter) \
     X(scatter_backward) \
@@ -235,7 +237,9 @@
     X(coor_descent_row, eights) \
     X(coor_descent_row, solver) \
     X(eights, row_warps) \
+    X(cum_softmax, routing_order) \
     X(gemm_epilogue, gemm_tiles) \
+    X(gumbel, philox) \
     X(mma_gemm, gemm_tiles) \
     X(mma_gemm, mma_slabs) \
     X(mma_gemm, nvidia) \
@@ -247,12 +251,14 @@
     X(mma_gemm, mma_warps) \
     X(mma_gemm, mma_epilogue) \
     X(norm, warps) \
+    X(random, philox) \
     X(scatter, warps) \
     X(scatter_backward, warps) \
     X(score, warps) \
     X(score_rows, warps) \
     X(select, selection) \
     X(select_registers, selection) \
+    X(selection, routing_order) \
     X(selection, row_warps) \
     X(sinkhorn, gumbel) \
     X(sinkhorn_backward, gumbel) \
@@ -260,6 +266,7 @@
     X(split, nvidia) \
     X(sinkhorn_pass, gumbel) \
     X(tiled_gemm, gemm_tiles) \
+    X(topk, routing_order) \
     X(warps, nvidia) \
     X(warps_trial, warps) \
     X(wgmma_gemm, gemm_tiles) \

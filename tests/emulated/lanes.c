@@ -20,7 +20,6 @@ static struct item {
 } items[ITEMS];
 static jmp_buf scheduler;
 static size_t item_count, current, group[3], group_counts[3];
-static size_t grid[3], grid_id[3];
 static size_t idle; /* turns since something happened */
 static void (*kernel_called)(const void *);
 static const void *kernel_arguments;
@@ -101,18 +100,6 @@ void run_groups(void (*kernel)(const void *arguments), const void *arguments, si
     }
 }
 
-void run_grid(void (*kernel)(const void *arguments), const void *arguments, const size_t count[3])
-{
-    const size_t all = count[0] * count[1] * count[2];
-    memcpy(grid, count, sizeof(grid));
-    for (size_t i = 0; i < all; i++) {
-        grid_id[0] = i % count[0];
-        grid_id[1] = i / count[0] % count[1];
-        grid_id[2] = i / count[0] / count[1];
-        kernel(arguments);
-    }
-}
-
 /* ---- what they do together ---- */
 
 static struct meeting {
@@ -164,16 +151,6 @@ float float_of(uint32_t bits)
 size_t _Z12get_local_idj(unsigned dimension)
 {
     return dimension ? 0 : current;
-}
-
-size_t _Z13get_global_idj(unsigned dimension)
-{
-    return grid_id[dimension];
-}
-
-size_t _Z15get_global_sizej(unsigned dimension)
-{
-    return grid[dimension];
 }
 
 size_t _Z12get_group_idj(unsigned dimension)

@@ -22,9 +22,6 @@
 void run_groups(void (*kernel)(const void *arguments), const void *arguments, size_t items,
                 const size_t groups[3]);
 
-/* The same for a kernel whose work-items have nothing to do with each other. */
-void run_grid(void (*kernel)(const void *arguments), const void *arguments, const size_t items[3]);
-
 /* For instructions. */
 _Noreturn void lanes_fail(const char *why);
 size_t lanes_item(void);
