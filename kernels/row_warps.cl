@@ -39,6 +39,16 @@ inline uint warp_scan(uint x)
     return x;
 }
 
+// A bit for each lane.
+inline uint warp_ballot(bool x)
+{
+    uint bits;
+    asm volatile("{.reg .pred is; setp.ne.u32 is, %1, 0; vote.sync.ballot.b32 %0, is, 0xffffffff;}"
+                 : "=r"(bits)
+                 : "r"((uint)x));
+    return bits;
+}
+
 inline uint warp_count(uint x)
 {
     uint sum;
