@@ -154,6 +154,10 @@ inline void store_wide_storage(__global ushort *p, size_t i, wide v)
 #ifdef C_F32
     #define C_IN(x)    __global const c_storage *x##_buffer, const ulong x##_offset
     #define C_INOUT(x) __global c_storage *x##_buffer, const ulong x##_offset
+// Bits of `extras`: what else stands around it, as src/gemm/backend.h has them.
+    #define GELU_AFTER  1 // GELU of what the bias gives
+    #define GELU_SLOPE  2 // residual is what GELU was taken of: not added, its slope there multiplies
+    #define SCALE_FIRST 4 // row_scale multiplies the sums, before the bias
 #endif
 
 #if !defined(C_F32)

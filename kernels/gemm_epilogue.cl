@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What follows a matrix product that only multiplied: C = residual + row_scale · gelu(alpha · sums +
-// bias), rows scattered, as src/gemm/gemm.h has it.
+// bias), rows scattered, and what else src/gemm/gemm.h has.
 //
 // sums [parts][M][N] float, the parts of a K that was split, added in their order; C [M][N], or
 // [samples][c_rows][N] with scatter. A work-item makes four columns of a row. Bound by memory.
@@ -23,7 +23,7 @@ inlined float4 sums_at(__global const float *sums, size_t row, size_t n, size_t 
 __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_scale),
                             C_IN(residual), IN_I32(scatter), ulong M, ulong N, const int parts,
                             const uint scatter_rows, const uint c_rows, const float alpha,
-                            const int gelu_after)
+                            const int extras)
 {
     const size_t fours = (N + 3) / 4, m = get_global_id(0) / fours;
     const size_t n = (get_global_id(0) - m * fours) * 4;
@@ -35,10 +35,12 @@ __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_sc
     const size_t row = (size_t)to * N;
     float4 value = (float4)(0.0f);
     for (size_t p = 0; p < parts; p++) value += sums_at(sums_buffer + sums_offset, (p * M + m) * N, n, N);
-    value *= alpha;
+    const float scale = present(row_scale) ? at(row_scale, m) : 1.0f;
+    value *= extras & SCALE_FIRST ? alpha * scale : alpha;
     if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
-    if (gelu_after) value = gelu4(value);
-    if (present(row_scale)) value *= at(row_scale, m);
-    finish(c_buffer + c_offset + row, residual_buffer + residual_offset + row, n, N, present(residual),
-           VECTOR, value);
+    if (extras & GELU_AFTER) value = gelu4(value);
+    if (!(extras & SCALE_FIRST)) value *= scale;
+    __global const c_storage *beside = residual_buffer + residual_offset + row;
+    if (extras & GELU_SLOPE) value = times_slope(value, c_four(beside, n, N, VECTOR));
+    finish(c_buffer + c_offset + row, beside, n, N, present(residual) && !(extras & GELU_SLOPE), VECTOR, value);
 }

@@ -115,6 +115,21 @@ inlined uint2 tile_of_group(uint group, uint tiles_m, uint tiles_n)
     return (uint2)(band * BAND + in_band - along_n * height, along_n);
 }
 
+// Columns n … n+3 of a row of C or of its residual, of N.
+inlined float4 c_four(__global const c_storage *row, uint n, uint N, bool wide)
+{
+    if (wide) return floats_of_c(*(__global const c_storage4 *)(row + n));
+    return (float4)(n < N ? load_c_storage(row, n) : 0.0f, n + 1 < N ? load_c_storage(row, n + 1) : 0.0f,
+                    n + 2 < N ? load_c_storage(row, n + 2) : 0.0f,
+                    n + 3 < N ? load_c_storage(row, n + 3) : 0.0f);
+}
+
+// The gradient of what GELU was taken of, x, from that of what it gave; 0 · NaN is 0.
+inlined float4 times_slope(float4 gradient, float4 x)
+{
+    return gradient == 0.0f ? (float4)(0.0f) : gradient * gelu4_slope(x);
+}
+
 // Columns n … n+3 of a row of C, of N: the residual's row added, stored.
 inlined void finish(__global c_storage *c, __global const c_storage *residual, uint n, uint N,
                     bool add, bool wide, float4 value)

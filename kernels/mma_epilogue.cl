@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What becomes of a warp's sums on matrix units (mma_gemm, wgmma_gemm): C = residual + row_scale ·
-// gelu(alpha · sums + bias), rows scattered, as src/gemm/gemm.h has it.
+// gelu(alpha · sums + bias), rows scattered, and what else src/gemm/gemm.h has.
 //
 // Sums of UNIT_ROWS rows and WARP_TILE columns are spread over a warp as the unit leaves them: element
 // e of a lane at sum_row and sum_column (nvidia.cl, mma_warps.cl). Through local memory, a part of it
@@ -38,6 +38,7 @@ inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(
 #endif
 
 #define EACH_HALF _Pragma("unroll") for (uint h = 0; h < 2; h++)
+#define EACH_ROW  _Pragma("unroll") for (uint p = 0; p < BATCH; p++)
 
 // Eight neighbours of C at an address that is a multiple of 16 bytes, 16 bytes at once.
 #if C_F32
@@ -70,20 +71,33 @@ struct around {
     __global const c_storage *residual; // only if add
     __global const float *row_scale;    // only if scaled
     __global const int *scatter;        // only if scattered
-    bool add, scaled, scattered, gelu, wide;
+    bool add, scaled, scattered;
+    int extras;
+    bool wide;
     uint M, N, scatter_rows, c_rows;
     uint first_row; // of C, of row 0: parts of K stand below each other
     float alpha, unscale;
     float4 bias[2]; // of a lane's columns
 };
 
-// Eight columns from n on of a row of C that begins at `row`.
+// A sum with the residual's; or, that being what GELU was taken of, its gradient: 0 · NaN is 0.
+inlined float4 with_residual(const struct around *to, float4 value, float4 residual)
+{
+    if (!(to->extras & GELU_SLOPE)) return value + residual;
+    return value == 0.0f ? (float4)(0.0f) : value * gelu_of_slope(residual);
+}
+
+// Eight columns from n on of a row of C that begins at `row`; with the residual where it is not wide.
 inlined void store_eight(const struct around *to, size_t row, uint n, const float4 *values)
 {
     if (to->wide)
         put_eight(to->c + row + n, values);
     else
-        EACH_HALF finish(to->c + row, to->residual + row, n + 4 * h, to->N, to->add, false, values[h]);
+        EACH_HALF {
+            float4 four = values[h];
+            if (to->add) four = with_residual(to, four, c_four(to->residual + row, n + 4 * h, to->N, false));
+            finish(to->c + row, to->residual + row, n + 4 * h, to->N, false, false, four);
+        }
 }
 
 // Where column `column` of row `row` waits: what is read or written at once lies in different banks.
@@ -118,48 +132,40 @@ inlined void finish_rows(const struct around *to, __local const float *stage, ui
     for (uint row = 0; row < UNIT_ROWS && n < to->N; row += BATCH * ROWS_C) {
         float4 values[BATCH][2];
         c_storage4 residuals[BATCH][2];
+        float scales[BATCH];
         uint rows[BATCH]; // fewer than 2^31: the door sees to it
         const uint m = tile_m + row + own;
-#pragma unroll
-        for (uint p = 0; p < BATCH; p++) {
-            EACH_HALF {
-                values[p][h] = *(__local const float4 *)(stage + staged_at(row + p * ROWS_C + own,
-                                                                           column + 4 * h));
-                values[p][h] *= to->alpha;
-#if STORAGE == 0
-                values[p][h] *= to->unscale;
-#endif
-                values[p][h] += to->bias[h];
-            }
+        EACH_ROW {
             rows[p] = m + p * ROWS_C < to->M ? to->first_row + m + p * ROWS_C : DROPPED;
+            scales[p] = to->scaled && rows[p] != DROPPED ? to->row_scale[m + p * ROWS_C] : 1.0f;
+        }
+        EACH_ROW EACH_HALF {
+            values[p][h] = *(__local const float4 *)(stage + staged_at(row + p * ROWS_C + own,
+                                                                       column + 4 * h));
+            values[p][h] *= to->alpha;
+#if STORAGE == 0
+            values[p][h] *= to->unscale;
+#endif
+            if (to->scaled && to->extras & SCALE_FIRST) values[p][h] *= scales[p];
+            values[p][h] += to->bias[h];
         }
         if (to->scattered) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] != DROPPED)
-                    rows[p] = (uint)picked(to->scatter, m + p * ROWS_C, to->scatter_rows, to->c_rows);
+            EACH_ROW if (rows[p] != DROPPED)
+                rows[p] = (uint)picked(to->scatter, m + p * ROWS_C, to->scatter_rows, to->c_rows);
         }
         if (to->wide && to->add) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] != DROPPED)
-                    load_eight(to->residual + (size_t)rows[p] * to->N + n, residuals[p]);
+            EACH_ROW if (rows[p] != DROPPED)
+                load_eight(to->residual + (size_t)rows[p] * to->N + n, residuals[p]);
         }
-        if (to->gelu) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++) EACH_HALF values[p][h] = gelu_of(values[p][h]);
+        if (to->extras & GELU_AFTER) {
+            EACH_ROW EACH_HALF values[p][h] = gelu_of(values[p][h]);
         }
-        if (to->scaled) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++)
-                if (rows[p] != DROPPED) EACH_HALF values[p][h] *= to->row_scale[m + p * ROWS_C];
+        if (to->scaled && !(to->extras & SCALE_FIRST)) {
+            EACH_ROW EACH_HALF values[p][h] *= scales[p];
         }
         if (to->wide && to->add) {
-#pragma unroll
-            for (uint p = 0; p < BATCH; p++) EACH_HALF values[p][h] += floats_of_c(residuals[p][h]);
+            EACH_ROW EACH_HALF values[p][h] = with_residual(to, values[p][h], floats_of_c(residuals[p][h]));
         }
-#pragma unroll
-        for (uint p = 0; p < BATCH; p++)
-            if (rows[p] != DROPPED) store_eight(to, (size_t)rows[p] * to->N, n, values[p]);
+        EACH_ROW if (rows[p] != DROPPED) store_eight(to, (size_t)rows[p] * to->N, n, values[p]);
     }
 }

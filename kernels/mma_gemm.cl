@@ -14,7 +14,7 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
          IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), IN_I32(ranges),
          const uint M, const uint N, const uint K, const uint part, const uint a_length,
          const uint b_length, const uint index_rows, const uint a_rows, const uint scatter_rows,
-         const uint c_rows, const float alpha, const int gelu_after)
+         const uint c_rows, const float alpha, const int extras)
 {
     __local ushort slabs[STAGES][2][SLAB] __attribute__((aligned(256)));
     const uint item = get_local_id(0);
@@ -100,7 +100,7 @@ mma_gemm(__global const operand *restrict a_buffer, const ulong a_offset,
     struct around around = {
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset, present(residual),
-        present(row_scale), present(scatter), gelu_after != 0,
+        present(row_scale), present(scatter), extras,
         N % 8 == 0 && c_offset % 8 == 0 && (!present(residual) || residual_offset % 8 == 0),
         idle ? 0 : M, N, scatter_rows, c_rows, get_group_id(1) * M, alpha, 1.0f, {0.0f, 0.0f}};
     if (present(bias)) EACH_HALF around.bias[h] = four_of(bias_buffer + bias_offset, n + 4 * h, N);

@@ -181,12 +181,19 @@ inline void store_some(__global c_storage *c, size_t i, uint have, floats value)
 }
 
 // What stands around a product, but for the residual.
-inline floats around_sums(floats value, float alpha, bool biased, floats bias, int gelu_after, float scale)
+inline floats around_sums(floats value, float alpha, bool biased, floats bias, int extras, float scale)
 {
-    value *= alpha;
+    value *= extras & SCALE_FIRST ? alpha * scale : alpha;
     if (biased) value += bias;
-    if (gelu_after) value = gelu(value);
-    return value * scale;
+    if (extras & GELU_AFTER) value = gelu(value);
+    return extras & SCALE_FIRST ? value : value * scale;
+}
+
+// And with the residual; or, that being what GELU was taken of, the gradient: 0 · NaN is 0.
+inline floats with_residual(floats value, floats residual, int extras)
+{
+    if (!(extras & GELU_SLOPE)) return value + residual;
+    return value == 0.0f ? (floats)(0.0f) : value * gelu_slope(residual);
 }
 
 // Panels of A (rows first_m to end_m) by panels of B (columns first_n to end_n), `depth` k of each.
@@ -197,12 +204,12 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                           const uint N, const uint first_m, const uint end_m, const uint first_n,
                           const uint end_n, const uint depth, const uint block,
                           const uint scatter_rows, const uint c_rows, const float alpha,
-                          const int gelu_after, const int first_part, const int last_part)
+                          const int extras, const int first_part, const int last_part)
 {
     const uint column = get_group_id(0) * COLUMNS, first = get_group_id(1) * block * ROWS;
     const uint rows = end_m - first_m, columns = end_n - first_n;
     const uint partial_columns = get_num_groups(0) * COLUMNS;
-    const bool plain = !present(scatter) && !gelu_after && column + COLUMNS <= columns;
+    const bool plain = !present(scatter) && !(extras & (GELU_AFTER | GELU_SLOPE)) && column + COLUMNS <= columns;
     for (uint row = first; row < min(rows, first + block * ROWS); row += ROWS) {
         __global const float *a = a_buffer + a_offset + (size_t)row * depth;
         __global const float *b = b_buffer + b_offset + (size_t)column * depth;
@@ -233,7 +240,7 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                 }
                 const size_t n = bias_offset + first_n + column + i % 2 * REGISTER;
                 const bool biased = present(bias);
-                value = around_sums(value, alpha, biased, biased ? load_vector(bias_buffer, n) : (floats)(0.0f), 0,
+                value = around_sums(value, alpha, biased, biased ? load_vector(bias_buffer, n) : (floats)(0.0f), extras & SCALE_FIRST,
                                     present(row_scale) ? at(row_scale, first_m + row + i / 2) : 1.0f);
                 if (present(residual)) value += load_c_vector(residual_buffer, residual_offset + at_c);
                 store_c_vector(c_buffer, c_offset + at_c, value);
@@ -267,8 +274,9 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                 const bool biased = present(bias);
                 const size_t n = bias_offset + first_n + from;
                 value = around_sums(value, alpha, biased,
-                                    biased ? load_biases(bias_buffer, n, have) : (floats)(0.0f), gelu_after, scale);
-                if (present(residual)) value += load_some(residual_buffer, residual_offset + i_c, have);
+                                    biased ? load_biases(bias_buffer, n, have) : (floats)(0.0f), extras, scale);
+                if (present(residual))
+                    value = with_residual(value, load_some(residual_buffer, residual_offset + i_c, have), extras);
                 store_some(c_buffer, c_offset + i_c, have, value);
             }
         }

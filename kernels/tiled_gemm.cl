@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Matrix products on any device: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias).
+// Matrix products on any device: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias), and what else
+// src/gemm/gemm.h has around a product.
 //
-// op(A) [M][K], op(B) [K][N], C [M][N]; src/gemm/gemm.h has the formula with gathered rows of A and
-// scattered rows of C. A work-group makes one TILE×TILE tile of C: slabs of A and B, DEPTH deep, go
+// op(A) [M][K], op(B) [K][N], C [M][N]. A work-group makes one TILE×TILE tile of C: slabs of A and B, DEPTH deep, go
 // through local memory as float, two at a time, the next being fetched while one is multiplied; a
 // work-item keeps ITEM×ITEM sums in registers. Group id 0 counts tiles, id 1 parts of K: with
 // several parts each leaves its bare sums in its own [M][N] of C, to be added by gemm_epilogue.
@@ -113,7 +113,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
            IN_F32(row_scale), C_IN(residual), IN_I32(index), IN_I32(scatter), const uint M, const uint N,
            const uint K, const uint part, const uint index_rows, const uint a_rows,
-           const uint scatter_rows, const uint c_rows, const float alpha, const int gelu_after,
+           const uint scatter_rows, const uint c_rows, const float alpha, const int extras,
            IN_I32(ranges))
 {
     __local float slab_a[2][DEPTH * STRIDE] __attribute__((aligned(16)));
@@ -193,8 +193,8 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    const bool add = present(residual);
-    const bool wide = N % 4 == 0 && c_offset % 4 == 0 && (!add || residual_offset % 4 == 0);
+    const bool add = present(residual) && !(extras & GELU_SLOPE);
+    const bool wide = N % 4 == 0 && c_offset % 4 == 0 && (!present(residual) || residual_offset % 4 == 0);
 #pragma unroll
     for (uint i = 0; i < ITEM; i++) {
         const uint m = tile_m + row + i / 4 * SIDE * 4 + i % 4;
@@ -203,16 +203,19 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
                             ? picked(scatter_buffer + scatter_offset, m, scatter_rows, c_rows)
                             : (long)get_group_id(1) * M + m;
         const float scale = to >= 0 && present(row_scale) ? at(row_scale, m) : 1.0f;
+        const float before = extras & SCALE_FIRST ? alpha * scale : alpha;
+        const float after = extras & SCALE_FIRST ? 1.0f : scale;
 #pragma unroll
         for (uint p = 0; p < QUADS; p++) {
             const uint n = tile_n + column + p * SIDE * 4;
             if (to < 0 || n >= N) continue;
-            float4 value = alpha * sums[i][p];
+            float4 value = before * sums[i][p];
             if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
-            if (gelu_after) value = gelu4(value);
-            finish(c_buffer + c_offset + (size_t)to * N,
-                   residual_buffer + residual_offset + (size_t)to * N, n, N, add, wide,
-                   scale * value);
+            if (extras & GELU_AFTER) value = gelu4(value);
+            value *= after;
+            __global const c_storage *beside = residual_buffer + residual_offset + (size_t)to * N;
+            if (extras & GELU_SLOPE) value = times_slope(value, c_four(beside, n, N, wide));
+            finish(c_buffer + c_offset + (size_t)to * N, beside, n, N, add, wide, value);
         }
     }
 }

@@ -25,12 +25,14 @@ inlined void fill_box(__local uchar *box, const struct around *to, const float *
     for (uint j = 0; j < BOX_COLUMNS / 8; j++) {
         const uint column = j * 8 + lane % 4 * 2, byte = column * C_BYTES;
         float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
+        const float4 scales = (float4)(scale[0], scale[0], scale[1], scale[1]);
+        if (to->scaled && to->extras & SCALE_FIRST) values *= scales;
         if (bias && n + column < to->N) {
             const float left = load_storage(bias, n + column), right = load_storage(bias, n + column + 1);
             values += (float4)(left, right, left, right);
         }
-        if (to->gelu) values = gelu_of(values);
-        if (to->scaled) values *= (float4)(scale[0], scale[0], scale[1], scale[1]);
+        if (to->extras & GELU_AFTER) values = gelu_of(values);
+        if (to->scaled && !(to->extras & SCALE_FIRST)) values *= scales;
         __local c_pair *pair = (__local c_pair *)(box + row * LINE + ((byte / 16 ^ row) * 16 + byte % 16));
         pair[0] = pair_of_c(values.x, values.y);
         pair[8 * LINE / sizeof(c_pair)] = pair_of_c(values.z, values.w);

@@ -22,6 +22,10 @@
 #endif
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
+// GELU's slope takes the bits of GELU and of a residual.
+#define EXTRAS                                                                                      \
+    ((MAY_BE(1) ? GELU_AFTER : 0) | (MAY_BE(1) && MAY_BE(3) ? GELU_SLOPE : 0) |                     \
+     (MAY_BE(2) ? SCALE_FIRST : 0))
 #define BY_BOXES    (!MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5))
 #define C_MAP_READY 6 // number of a barrier
 
@@ -64,7 +68,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual),
            IN_I32(scatter), IN_I32(ranges), INOUT_F32(waiting), OUT_I32(arrived), const uint M, const uint N,
            const uint K, const uint b_length, const uint slabs, const uint parts, const uint scatter_rows,
-           const uint c_rows, const float alpha, const int gelu_after, const int plain_b_transposed)
+           const uint c_rows, const float alpha, const int extras, const int plain_b_transposed)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
     RETARGET(ALL_BYTES, REGISTERS);
@@ -110,7 +114,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,
         MAY_BE(3) && present(residual), MAY_BE(2) && present(row_scale),
-        MAY_BE(4) && present(scatter), MAY_BE(1) && gelu_after != 0,
+        MAY_BE(4) && present(scatter), extras & EXTRAS,
         !MAY_BE(5),
         M, N, scatter_rows, c_rows, 0, alpha, 1.0f, {0.0f, 0.0f}};
     const consumer own = {base, ALTERNATE ? 0 : number * 64};

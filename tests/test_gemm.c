@@ -27,7 +27,7 @@ static const struct sizes odd_sizes[] = {
 struct problem {
     struct gemm on_device;
     struct reference_gemm on_host;
-    struct device_tensor a, b, c, bias, row_scale, residual, index, scatter;
+    struct device_tensor a, b, c, bias, row_scale, residual, gelu_input, index, scatter;
     double *want;
 };
 
@@ -38,7 +38,9 @@ enum extras {
     RESIDUAL = 8,
     INDEX = 16,
     SCATTER = 32,
-    ALPHA = 64
+    ALPHA = 64,
+    SCALE_FIRST = 128, /* with ROW_SCALE */
+    GELU_INPUT = 256   /* without BIAS, GELU, RESIDUAL, SCATTER */
 };
 
 static double *values_of(colt5_type type, size_t count, bool whole)
@@ -64,6 +66,8 @@ static void add_extras(struct problem *p, unsigned extras, colt5_type type, colt
         double *scale = values_of(COLT5_F32, s.M, false);
         p->row_scale = upload(scale, COLT5_F32, s.M);
         p->on_host.row_scale = scale;
+        p->on_device.scale_first = (extras & SCALE_FIRST) != 0;
+        p->on_host.scale_first = p->on_device.scale_first;
     }
     if (extras & INDEX) {
         int *index = random_indices(s.M, rows);
@@ -86,6 +90,11 @@ static void add_extras(struct problem *p, unsigned extras, colt5_type type, colt
         double *residual = values_of(c_type, c_rows * s.N, false);
         p->residual = upload(residual, c_type, c_rows, s.N);
         p->on_host.residual = residual;
+    }
+    if (extras & GELU_INPUT) {
+        double *input = values_of(c_type, s.M * s.N, false);
+        p->gelu_input = upload(input, c_type, s.M, s.N);
+        p->on_host.gelu_input = input;
     }
 }
 
@@ -145,6 +154,7 @@ static void attach(struct problem *p)
     if (p->bias.t.buffer) p->on_device.bias = &p->bias.t;
     if (p->row_scale.t.buffer) p->on_device.row_scale = &p->row_scale.t;
     if (p->residual.t.buffer) p->on_device.residual = &p->residual.t;
+    if (p->gelu_input.t.buffer) p->on_device.gelu_input = &p->gelu_input.t;
     if (p->index.t.buffer) p->on_device.index = &p->index.t;
     if (p->scatter.t.buffer) p->on_device.scatter = &p->scatter.t;
 }
@@ -166,10 +176,11 @@ static void free_problem(struct problem *p)
 {
     assert_unchanged(&p->a), assert_unchanged(&p->b);
     release(&p->a), release(&p->b), release(&p->c), release(&p->bias), release(&p->row_scale);
-    release(&p->residual), release(&p->index), release(&p->scatter);
+    release(&p->residual), release(&p->gelu_input), release(&p->index), release(&p->scatter);
     free((void *)p->on_host.a), free((void *)p->on_host.b), free((void *)p->on_host.bias);
     free((void *)p->on_host.row_scale), free((void *)p->on_host.residual);
-    free((void *)p->on_host.index), free((void *)p->on_host.scatter), free(p->want);
+    free((void *)p->on_host.gelu_input), free((void *)p->on_host.index);
+    free((void *)p->on_host.scatter), free(p->want);
     gemm_prefer(ctx, NULL);
 }
 
@@ -222,10 +233,22 @@ START_TEST(every_type_is_multiplied_as_float)
 END_TEST
 
 /* Whatever stands around a product, alone and with everything else. */
-static const unsigned mixtures[] = {BIAS,       GELU,           ROW_SCALE,
-                                    RESIDUAL,   INDEX,          SCATTER,
-                                    ALPHA,      BIAS | GELU,    INDEX | SCATTER | RESIDUAL,
-                                    127 - BIAS, 127 - RESIDUAL, 127};
+static const unsigned mixtures[] = {BIAS,
+                                    GELU,
+                                    ROW_SCALE,
+                                    RESIDUAL,
+                                    INDEX,
+                                    SCATTER,
+                                    ALPHA,
+                                    BIAS | GELU,
+                                    INDEX | SCATTER | RESIDUAL,
+                                    127 - BIAS,
+                                    127 - RESIDUAL,
+                                    127,
+                                    255,
+                                    GELU_INPUT,
+                                    SCALE_FIRST | ROW_SCALE | BIAS | GELU,
+                                    GELU_INPUT | ALPHA | ROW_SCALE | INDEX};
 #define MIXTURES ((int)(sizeof(mixtures) / sizeof(mixtures[0])))
 
 START_TEST(what_stands_around_it_is_fused_or_done)
@@ -309,19 +332,30 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
         struct sizes sizes;
         colt5_type type;
         unsigned tile, parts, transposes, extras;
-    } cases[] = {{"tiled", {140, 132, 36}, COLT5_F32, 1, 1, 2, 127},
-                 {"tiled", {67, 66, 17}, COLT5_BF16, 2, 1, 1, 127 - INDEX},
-                 {"tiled", {33, 31, 100}, COLT5_BF16, 3, 3, 2, 127},
-                 {"tiled", {36, 28, 65}, COLT5_F32, 3, 5, 1, 0},
-                 {"mma", {140, 264, 200}, COLT5_BF16, 1, 1, 2, 127},
-                 {"mma", {136, 129, 100}, COLT5_F16, 1, 2, 0, 127},
-                 {"mma", {136, 72, 328}, COLT5_BF16, 1, 3, 1, 127 - INDEX},
-                 {"mma", {67, 66, 97}, COLT5_F16, 2, 1, 3, 127 - INDEX},
-                 {"mma", {72, 80, 264}, COLT5_F16, 2, 5, 3, 0},
-                 {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, 127},
-                 {"wgmma", {136, 72, 328}, COLT5_F16, 0, 3, 1, 127 - INDEX},
-                 {"wgmma", {72, 80, 520}, COLT5_F32, 0, 4, 3, 127 - INDEX},
-                 {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 0, 127}};
+    } cases[] = {
+        {"tiled", {140, 132, 36}, COLT5_F32, 1, 1, 2, 127},
+        {"tiled", {67, 66, 17}, COLT5_BF16, 2, 1, 1, 127 - INDEX},
+        {"tiled", {33, 31, 100}, COLT5_BF16, 3, 3, 2, 127},
+        {"tiled", {36, 28, 65}, COLT5_F32, 3, 5, 1, 0},
+        {"mma", {140, 264, 200}, COLT5_BF16, 1, 1, 2, 127},
+        {"mma", {136, 129, 100}, COLT5_F16, 1, 2, 0, 127},
+        {"mma", {136, 72, 328}, COLT5_BF16, 1, 3, 1, 127 - INDEX},
+        {"mma", {67, 66, 97}, COLT5_F16, 2, 1, 3, 127 - INDEX},
+        {"mma", {72, 80, 264}, COLT5_F16, 2, 5, 3, 0},
+        {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, 127},
+        {"wgmma", {136, 72, 328}, COLT5_F16, 0, 3, 1, 127 - INDEX},
+        {"wgmma", {72, 80, 520}, COLT5_F32, 0, 4, 3, 127 - INDEX},
+        {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 0, 127},
+        {"tiled", {33, 31, 100}, COLT5_F32, 3, 3, 0, GELU_INPUT},
+        {"mma", {136, 264, 200}, COLT5_BF16, 1, 1, 0, GELU_INPUT},
+        {"mma", {67, 66, 97}, COLT5_F16, 2, 2, 0, GELU_INPUT},
+        {"mma", {140, 264, 200}, COLT5_BF16, 1, 1, 2, 255 - SCATTER},
+        {"wgmma", {264, 136, 264}, COLT5_BF16, 0, 1, 0, GELU_INPUT},
+        {"wgmma", {136, 136, 520}, COLT5_F32, 0, 3, 0, GELU_INPUT},
+        {"wgmma", {264, 134, 264}, COLT5_F16, 0, 1, 0, GELU_INPUT},
+        {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, ROW_SCALE | SCALE_FIRST | BIAS | GELU},
+        {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 2, ROW_SCALE | SCALE_FIRST | BIAS | GELU},
+        {"wgmma", {136, 264, 200}, COLT5_F16, 0, 1, 2, 255}};
     const char *backend = cases[_i].backend;
     /* The largest tile needs 33 KiB of local memory; the library does not choose it elsewhere. */
     if (cases[_i].tile == 1 && colt5_context_device_info(ctx)->local_memory < 33792) return;
@@ -541,7 +575,7 @@ int main(void)
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
     tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 16);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
-    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 13);
+    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 23);
     tcase_add_loop_test(tests, work_groups_that_stay_make_every_tile, 0, 24);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);

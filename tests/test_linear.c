@@ -92,6 +92,38 @@ START_TEST(fuses_what_stands_around_it)
 }
 END_TEST
 
+/* A norm's scale of each row before the bias, its gamma in the weight: the norm need not be made.
+ */
+START_TEST(a_norm_may_be_its_scale)
+{
+    enum { ROWS = 21, I = 24, O = 40 };
+    const colt5_type type = storage_types[_i];
+    double *x = rounded_to(type, random_normal(ROWS * I), ROWS * I);
+    double *weight = rounded_to(type, random_normal(O * I), O * I);
+    double *bias = rounded_to(type, random_normal(O), O), *want = poisoned(ROWS * O);
+    double *scale = rounded_to(COLT5_F32, random_normal(ROWS), ROWS), scaled[ROWS * I];
+    for (size_t i = 0; i < ROWS * I; i++) scaled[i] = x[i] * scale[i / I];
+    struct device_tensor dx = upload(x, type, ROWS, I), dw = upload(weight, type, O, I);
+    struct device_tensor db = upload(bias, type, O), ds = upload(scale, COLT5_F32, ROWS);
+    struct device_tensor dy = poisoned_tensor(type, ROWS, O);
+    const colt5_linear_options options = {
+        .bias = &db.t, .gelu = 1, .row_scale = &ds.t, .scale_first = 1};
+    ck_assert_ok(colt5_linear_forward(ctx, &dx.t, &dw.t, &options, &dy.t));
+    reference_gemm(&(struct reference_gemm){.M = ROWS,
+                                            .N = O,
+                                            .K = I,
+                                            .a = scaled,
+                                            .b = weight,
+                                            .transpose_b = 1,
+                                            .bias = bias,
+                                            .gelu = 1},
+                   want);
+    assert_norm(&dy, want, forward_bound(type));
+    release(&dx), release(&dw), release(&db), release(&ds), release(&dy);
+    free(x), free(weight), free(bias), free(want), free(scale);
+}
+END_TEST
+
 /* I and O in several dims, and no row at all. */
 START_TEST(dims_may_be_split)
 {
@@ -268,6 +300,34 @@ START_TEST(gradients_come_alone_and_again_the_same)
 }
 END_TEST
 
+/* dx of what GELU was taken of, in its own place too; 0 · NaN is 0. */
+START_TEST(gradients_go_through_gelu)
+{
+    enum { ROWS = 23, I = 20, O = 12 };
+    const colt5_type type = storage_types[_i / 2];
+    double *weight = rounded_to(type, random_normal(O * I), O * I), *want = poisoned(ROWS * I);
+    double *dy = rounded_to(type, random_normal(ROWS * O), ROWS * O);
+    double *input = rounded_to(type, random_normal(ROWS * I), ROWS * I);
+    for (size_t o = 0; o < O; o++) dy[3 * O + o] = 0;
+    input[3 * I + 1] = NAN;
+    struct device_tensor tw = upload(weight, type, O, I), tdy = upload(dy, type, ROWS, O);
+    struct device_tensor ti = upload(input, type, ROWS, I);
+    struct device_tensor tdx = poisoned_tensor(type, ROWS, I);
+    const struct device_tensor *to = _i % 2 ? &ti : &tdx;
+    const colt5_linear_options options = {.gelu_input = &ti.t};
+    ck_assert_ok(colt5_linear_backward(ctx, NULL, &tw.t, &options, &tdy.t,
+                                       &(colt5_linear_gradients){.dx = &to->t}));
+    reference_gemm(
+        &(struct reference_gemm){
+            .M = ROWS, .N = I, .K = O, .a = dy, .b = weight, .gelu_input = input},
+        want);
+    for (size_t i = 0; i < I; i++) want[3 * I + i] = 0;
+    assert_norm(to, want, forward_bound(type));
+    release(&tw), release(&tdy), release(&ti), release(&tdx);
+    free(weight), free(want), free(dy), free(input);
+}
+END_TEST
+
 /* ---- bad calls: the status, y untouched, and the next call works ---- */
 
 enum spoiled { X, WEIGHT, Y, BIAS, INDEX, SCATTER, ROW_SCALE, RESIDUAL, TENSORS };
@@ -354,7 +414,8 @@ START_TEST(bad_backward_calls_are_refused)
     integers.type = COLT5_I32;
     short_bias.dims[0] = 4;
     few.dims[0] = 2;
-    const colt5_linear_options with_gelu = {.gelu = 1};
+    const colt5_linear_options with_gelu = {.gelu = 1}, wide_input = {.gelu_input = &dy.t};
+    const colt5_linear_options input = {.gelu_input = &x.t};
     const struct {
         const colt5_tensor *x, *dy;
         const colt5_linear_options *options;
@@ -364,6 +425,8 @@ START_TEST(bad_backward_calls_are_refused)
         {&x.t, &dy.t, NULL, {NULL, NULL, NULL}, COLT5_ERROR_ARGUMENT},
         {NULL, &dy.t, NULL, {NULL, &dw.t, NULL}, COLT5_ERROR_ARGUMENT},
         {&x.t, &dy.t, &with_gelu, {&dx.t, NULL, NULL}, COLT5_ERROR_ARGUMENT},
+        {&x.t, &dy.t, &wide_input, {&dx.t, NULL, NULL}, COLT5_ERROR_SHAPE},
+        {&x.t, &dy.t, &input, {NULL, &dw.t, NULL}, COLT5_ERROR_ARGUMENT},
         {&x.t, &few, NULL, {&dx.t, NULL, NULL}, COLT5_ERROR_SHAPE},
         {&x.t, &dy.t, NULL, {&narrow, NULL, NULL}, COLT5_ERROR_SHAPE},
         {NULL, &dy.t, NULL, {&narrow, NULL, NULL}, COLT5_ERROR_SHAPE},
@@ -378,6 +441,10 @@ START_TEST(bad_backward_calls_are_refused)
                       "case %zu: %s", i, colt5_message(ctx));
     ck_assert_status(colt5_linear_backward(ctx, &x.t, &w.t, NULL, &dy.t, NULL),
                      COLT5_ERROR_ARGUMENT);
+    ck_assert_status(colt5_linear_forward(ctx, &x.t, &w.t, &input, &dy.t), COLT5_ERROR_ARGUMENT);
+    ck_assert_status(
+        colt5_linear_forward(ctx, &x.t, &w.t, &(colt5_linear_options){.scale_first = 1}, &dy.t),
+        COLT5_ERROR_ARGUMENT);
     assert_untouched(&dx), assert_unchanged(&dw), assert_unchanged(&db);
     ck_assert_ok(colt5_linear_backward(ctx, &x.t, &w.t, NULL, &dy.t,
                                        &(colt5_linear_gradients){&dx.t, &dw.t, &db.t}));
@@ -392,10 +459,12 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, maps_every_row, 0, 3 * SHAPES);
     tcase_add_loop_test(tests, fuses_what_stands_around_it, 0, 3 * SHAPES);
+    tcase_add_loop_test(tests, a_norm_may_be_its_scale, 0, 3);
     tcase_add_test(tests, dims_may_be_split);
     tcase_add_test(tests, weights_are_cut_and_sums_kept);
     tcase_add_test(tests, reference_gradients_are_slopes);
     tcase_add_loop_test(tests, gradients_follow_the_formula, 0, BACKWARD_CASES);
+    tcase_add_loop_test(tests, gradients_go_through_gelu, 0, 6);
     tcase_add_test(tests, gradients_come_alone_and_again_the_same);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, BAD_CALLS);
     tcase_add_test(tests, bad_backward_calls_are_refused);

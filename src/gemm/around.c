@@ -16,6 +16,7 @@ static bool same_place(const colt5_tensor *a, const colt5_tensor *b)
 static bool is_bare(const struct gemm *product)
 {
     return !product->bias && !product->gelu && !product->row_scale && !product->scatter &&
+           !product->gelu_input &&
            (!product->residual || product->residual == product->c ||
             same_place(product->residual, product->c)) &&
            product->c->type == COLT5_F32;
@@ -41,7 +42,8 @@ colt5_status gemm_gather(colt5_context *ctx, const struct gemm *product, colt5_t
 static colt5_status multiply_and_finish(colt5_context *ctx, const struct gemm_backend *backend,
                                         const struct gemm *product, struct gemm *bare)
 {
-    const bool in_place = product->c->type == COLT5_F32 && !product->residual && !product->scatter;
+    const bool in_place =
+        product->c->type == COLT5_F32 && !gemm_beside(product) && !product->scatter;
     colt5_tensor sums = *product->c;
     colt5_status status = COLT5_OK;
     if (!in_place) status = scratch(ctx, COLT5_F32, 2, (size_t[]){product->M, product->N}, &sums);
@@ -82,17 +84,17 @@ colt5_status gemm_epilogue(colt5_context *ctx, const struct gemm *product, const
                            size_t parts)
 {
     const size_t columns = (product->N + 3) / 4; /* in fours */
-    const size_t residual = product->residual ? product->residual->offset : 0;
+    const size_t residual = gemm_beside(product) ? gemm_beside(product)->offset : 0;
     const bool vector = (product->N | sums->offset | product->c->offset | residual) % 4 == 0;
     return launch(ctx, KERNEL_GEMM_EPILOGUE,
                   DEFINES(STORAGE(product->a->type), DEFINE("C_F32", product->c->type == COLT5_F32),
                           DEFINE("VECTOR", vector)),
                   GRID(product->M * columns, 1, 1),
                   ARGS(TENSOR(sums), TENSOR(product->c), TENSOR(product->bias),
-                       TENSOR(product->row_scale), TENSOR(product->residual),
+                       TENSOR(product->row_scale), TENSOR(gemm_beside(product)),
                        TENSOR(product->scatter), SIZE(product->M), SIZE(product->N),
                        INT((int)parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
-                       FLOAT(gemm_alpha(product)), INT(product->gelu)));
+                       FLOAT(gemm_alpha(product)), INT(gemm_extras(product))));
 }
 
 colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size_t parts,
@@ -108,8 +110,8 @@ colt5_status gemm_run_parts(colt5_context *ctx, const struct gemm *product, size
     struct gemm bare = *product;
     bare.c = &sums;
     bare.alpha = 1;
-    bare.bias = bare.row_scale = bare.residual = bare.scatter = NULL;
-    bare.gelu = false;
+    bare.bias = bare.row_scale = bare.residual = bare.scatter = bare.gelu_input = NULL;
+    bare.gelu = bare.scale_first = false;
     if (status == COLT5_OK) status = launch_parts(ctx, &bare, parts, part);
     if (status == COLT5_OK) status = gemm_epilogue(ctx, product, &sums, parts);
     workspace_rewind(ctx, mark);

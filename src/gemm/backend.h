@@ -99,6 +99,18 @@ enum gemm_verdict { GEMM_UNTRIED, GEMM_WORKS, GEMM_WRONG, GEMM_REFUSED };
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
                             const struct gemm *like, enum gemm_verdict *verdict);
 
+/* What stands in the place of a residual, for a kernel. */
+static inline const colt5_tensor *gemm_beside(const struct gemm *product)
+{
+    return product->gelu_input ? product->gelu_input : product->residual;
+}
+
+/* What else a kernel does, a bit each, as common.cl has them. */
+static inline cl_int gemm_extras(const struct gemm *product)
+{
+    return (product->gelu ? 1 : 0) | (product->gelu_input ? 2 : 0) | (product->scale_first ? 4 : 0);
+}
+
 /* What a scale of 0 stands for. */
 static inline float gemm_alpha(const struct gemm *product)
 {

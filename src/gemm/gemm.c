@@ -188,7 +188,7 @@ static uint64_t bytes_of(const struct gemm *product)
 {
     const uint64_t M = product->M, N = product->N, K = product->K;
     const uint64_t c = M * N * colt5_type_size(product->c->type);
-    return (M * K + K * N) * colt5_type_size(product->a->type) + (product->residual ? 2 * c : c);
+    return (M * K + K * N) * colt5_type_size(product->a->type) + (gemm_beside(product) ? 2 * c : c);
 }
 
 colt5_status gemm(colt5_context *ctx, const struct gemm *product)

@@ -5,6 +5,10 @@
  *     C[dest(m)][n] = residual[dest(m)][n]
  *                     + row_scale[m] · gelu(alpha · Σ_k op(A)[m][k] · op(B)[k][n] + bias[n])
  *
+ * or, with gelu_input, the gradient of what GELU was taken of, C being that of what it gave,
+ *
+ *     C[m][n] = gelu'(gelu_input[m][n]) · alpha · Σ_k op(A)[m][k] · op(B)[k][n]
+ *
  * Everything but A, B and C may be absent. The door picks a backend, gives it what it can fuse and
  * does the rest itself.
  */
@@ -33,12 +37,15 @@ struct gemm {
     const colt5_tensor *bias; /* as a, [N] */
     bool gelu;
     const colt5_tensor *row_scale; /* f32 [M] */
-    const colt5_tensor *residual;  /* as c, of its shape; c itself to accumulate */
+    bool scale_first; /* it multiplies the sums, as alpha does, and not what GELU gives */
+    const colt5_tensor *residual; /* as c, of its shape; c itself to accumulate */
 
     /* dest(m) is row scatter[m] of sample m / scatter_rows, a sample having c_rows rows; a row
      * outside is dropped. Without it dest(m) = m. */
     const colt5_tensor *scatter; /* i32 [M], unique in a sample */
     size_t scatter_rows, c_rows;
+
+    const colt5_tensor *gelu_input; /* as c, [M][N]; no bias, GELU, residual or scatter then */
 
     const struct gemm_pairs *pairs; /* only of the split backend (backend.h) */
     const struct gemm *like;        /* only of a self-test: the product whose kernel it tries out */

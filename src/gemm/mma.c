@@ -123,13 +123,13 @@ colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, siz
         ctx, KERNEL_MMA_GEMM, defines,
         GROUPS(groups_of(product, edge), parts, 1, units->items[tile]),
         ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->c), TENSOR(product->bias),
-             TENSOR(product->row_scale), TENSOR(product->residual), TENSOR(product->index),
+             TENSOR(product->row_scale), TENSOR(gemm_beside(product)), TENSOR(product->index),
              TENSOR(product->scatter), TENSOR(pairs ? &pairs->ranges : NULL), INT((int)product->M),
              INT((int)product->N), INT((int)product->K), INT((int)part),
              INT((int)(pairs ? gemm_pair_stride(along_a) : along_a)),
              INT((int)(pairs ? gemm_pair_stride(along_b) : along_b)), INT((int)product->index_rows),
              INT((int)product->a_rows), INT((int)product->scatter_rows), INT((int)product->c_rows),
-             FLOAT(gemm_alpha(product)), INT(product->gelu)));
+             FLOAT(gemm_alpha(product)), INT(gemm_extras(product))));
 }
 
 static colt5_status run(colt5_context *ctx, const struct gemm *product)

@@ -133,12 +133,12 @@ static colt5_status multiply(colt5_context *ctx, const struct packed *packed,
                           DEFINE("REGISTER", cut.lanes), DEFINE("ROWS", cut.rows)),
                   GROUPS(panels_n, divide_up(panels_m, block), 1, 1),
                   ARGS(TENSOR(&packed->a), TENSOR(b), TENSOR(product->c), TENSOR(product->bias),
-                       TENSOR(product->row_scale), TENSOR(product->residual),
+                       TENSOR(product->row_scale), TENSOR(gemm_beside(product)),
                        TENSOR(product->scatter), TENSOR(packed->in_parts ? &packed->partial : NULL),
                        INT((int)product->N), INT((int)part->m), INT((int)part->end_m),
                        INT((int)part->n), INT((int)part->end_n), INT((int)(part->end_k - part->k)),
                        INT((int)block), INT((int)product->scatter_rows), INT((int)product->c_rows),
-                       FLOAT(gemm_alpha(product)), INT(product->gelu), INT(part->k == 0),
+                       FLOAT(gemm_alpha(product)), INT(gemm_extras(product)), INT(part->k == 0),
                        INT(part->end_k == product->K)));
 }
 

@@ -112,15 +112,15 @@ colt5_status gemm_launch_tiled(colt5_context *ctx, const struct gemm *product, s
         {NULL, 0},
     };
     const size_t groups = tiles_of(product->M, tile) * tiles_of(product->N, tile);
-    return launch(ctx, KERNEL_TILED_GEMM, defines, GROUPS(groups, parts, 1, items_of(tile)),
-                  ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->c),
-                       TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
-                       TENSOR(product->index), TENSOR(product->scatter), INT((int)product->M),
-                       INT((int)product->N), INT((int)product->K), INT((int)part),
-                       INT((int)product->index_rows), INT((int)product->a_rows),
-                       INT((int)product->scatter_rows), INT((int)product->c_rows),
-                       FLOAT(gemm_alpha(product)), INT(product->gelu),
-                       TENSOR(product->pairs ? &product->pairs->ranges : NULL)));
+    return launch(
+        ctx, KERNEL_TILED_GEMM, defines, GROUPS(groups, parts, 1, items_of(tile)),
+        ARGS(TENSOR(product->a), TENSOR(product->b), TENSOR(product->c), TENSOR(product->bias),
+             TENSOR(product->row_scale), TENSOR(gemm_beside(product)), TENSOR(product->index),
+             TENSOR(product->scatter), INT((int)product->M), INT((int)product->N),
+             INT((int)product->K), INT((int)part), INT((int)product->index_rows),
+             INT((int)product->a_rows), INT((int)product->scatter_rows), INT((int)product->c_rows),
+             FLOAT(gemm_alpha(product)), INT(gemm_extras(product)),
+             TENSOR(product->pairs ? &product->pairs->ranges : NULL)));
 }
 
 static colt5_status run(colt5_context *ctx, const struct gemm *product)

@@ -68,17 +68,18 @@ static bool pays(const struct gemm *product)
 /* Sixteen bytes of a row of C cannot be written at once. */
 static bool is_narrow(const struct gemm *product)
 {
-    const size_t residual = product->residual ? product->residual->offset : 0;
+    const size_t residual = gemm_beside(product) ? gemm_beside(product)->offset : 0;
     return (product->N | product->c->offset | residual) % 8 != 0;
 }
 
-/* What may stand around the product, a bit each, as the kernel's AROUND has it. */
+/* What may stand around the product, a bit each, as the kernel's AROUND has it; GELU's slope, for
+ * which gelu_input is read, takes those of GELU and a residual. */
 static unsigned around_of(const struct gemm *product)
 {
     if (product->like) product = product->like;
-    return (is_narrow(product) ? 32u : 0u) | (product->bias ? 1u : 0u) | (product->gelu ? 2u : 0u) |
-           (product->row_scale ? 4u : 0u) | (product->residual ? 8u : 0u) |
-           (product->scatter ? 16u : 0u);
+    return (is_narrow(product) ? 32u : 0u) | (product->bias ? 1u : 0u) |
+           (product->gelu || product->gelu_input ? 2u : 0u) | (product->row_scale ? 4u : 0u) |
+           (gemm_beside(product) ? 8u : 0u) | (product->scatter ? 16u : 0u);
 }
 
 static unsigned variant(const colt5_context *ctx, const struct gemm *product)
@@ -148,14 +149,14 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
         ctx, KERNEL_WGMMA_GEMM, defines, GROUPS(works < groups ? works : groups, 1, 1, ITEMS),
         ARGS(TENSOR(product->a), TENSOR(plan->converts_b ? &call->lines : product->b),
              TENSOR(plan->by_pairs ? product->b : NULL), TENSOR(&call->maps), TENSOR(product->c),
-             TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(product->residual),
+             TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(gemm_beside(product)),
              TENSOR(product->scatter), TENSOR(plan->by_pairs ? &call->ranges : NULL),
              TENSOR(plan->in_parts ? &call->waiting : NULL),
              TENSOR(plan->in_parts ? &call->arrivals : NULL), INT((int)product->M),
              INT((int)product->N), INT((int)product->K),
              INT((int)(plan->converts_b ? call->lines.dims[1] : product->K)), INT((int)plan->slabs),
              INT((int)plan->parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
-             FLOAT(gemm_alpha(product)), INT(product->gelu), INT(product->transpose_b)));
+             FLOAT(gemm_alpha(product)), INT(gemm_extras(product)), INT(product->transpose_b)));
 }
 
 static colt5_status prepare_b(colt5_context *ctx, struct wgmma_call *call)

@@ -69,7 +69,7 @@ out:
     return status;
 }
 
-/* dhidden [rows][F], of hidden and then of what GELU was taken of. */
+/* dhidden [rows][F], of what GELU was taken of. */
 static colt5_status hidden_backward(struct pass *pass, const struct dense_feed_forward *dense,
                                     const colt5_tensor *pre, const colt5_tensor *dy,
                                     const colt5_tensor *dhidden)
@@ -79,12 +79,12 @@ static colt5_status hidden_backward(struct pass *pass, const struct dense_feed_f
     const colt5_linear_gradients gradients = {.dx = dhidden,
                                               .dweight = GRADIENT(pass, dense->out_weight),
                                               .dbias = GRADIENT(pass, dense->out_bias)};
+    const colt5_linear_options options = {.gelu_input = pre};
     colt5_tensor hidden;
     colt5_status status;
     TRY(SCRATCH(pass, pre->type, &hidden, pre->dims[0], pre->dims[1]));
     TRY(colt5_gelu_forward(ctx, pre, &hidden));
-    TRY(colt5_linear_backward(ctx, &hidden, &dense->out_weight->tensor, NULL, dy, &gradients));
-    TRY(colt5_gelu_backward(ctx, pre, dhidden, dhidden));
+    TRY(colt5_linear_backward(ctx, &hidden, &dense->out_weight->tensor, &options, dy, &gradients));
 out:
     workspace_rewind(ctx, mark);
     return status;

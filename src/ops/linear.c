@@ -113,8 +113,13 @@ colt5_status colt5_linear_forward(colt5_context *ctx, const colt5_tensor *x,
                            .bias = options->bias,
                            .gelu = options->gelu != 0,
                            .row_scale = options->row_scale,
+                           .scale_first = options->scale_first != 0,
                            .residual = options->residual,
                            .scatter = options->scatter};
+    REQUIRE(ctx, !options->gelu_input, COLT5_ERROR_ARGUMENT,
+            "linear: gelu_input is of the backward call");
+    REQUIRE(ctx, options->row_scale || !options->scale_first, COLT5_ERROR_ARGUMENT,
+            "linear: scale_first without row_scale");
     CHECK(linear_check_rows(ctx, x, x_rank, options, "y", y, y_rank, &product));
     CHECK(check_extras(ctx, x, weight, options, y, product.M));
     return gemm(ctx, &product);

@@ -12,7 +12,7 @@
 static const colt5_linear_options no_options;
 
 struct backward {
-    const colt5_tensor *x, *weight, *dy, *index;
+    const colt5_tensor *x, *weight, *dy, *index, *gelu_input;
     float scale;
     const colt5_linear_gradients *gradients;
     size_t rows, O, I; /* rows of dy */
@@ -49,7 +49,8 @@ static colt5_status make_dx(colt5_context *ctx, const struct backward *call, con
                                  .alpha = call->scale,
                                  .a = dy,
                                  .b = call->weight,
-                                 .c = call->gradients->dx};
+                                 .c = call->gradients->dx,
+                                 .gelu_input = call->gelu_input};
     return gemm(ctx, &product);
 }
 
@@ -106,6 +107,15 @@ static colt5_status check_gradient(colt5_context *ctx, const char *name, const c
     return COLT5_OK;
 }
 
+/* As dx, which may take its place. */
+static colt5_status check_gelu_input(colt5_context *ctx, const struct backward *call)
+{
+    const colt5_tensor *input = call->gelu_input, *dx = call->gradients->dx;
+    REQUIRE(ctx, dx, COLT5_ERROR_ARGUMENT, "linear: gelu_input without dx");
+    CHECK(check_like(ctx, "linear", "gelu_input", input, dx));
+    return check_apart_or_same(ctx, "linear", "gelu_input", input, "dx", dx);
+}
+
 static colt5_status check_gradients(colt5_context *ctx, const struct backward *call)
 {
     const colt5_tensor *dx = call->gradients->dx, *dweight = call->gradients->dweight;
@@ -123,6 +133,7 @@ static colt5_status check_gradients(colt5_context *ctx, const struct backward *c
         picked = *dx;
     }
     CHECK(check_gradient(ctx, "dx", dx, &picked, false, call));
+    if (call->gelu_input) CHECK(check_gelu_input(ctx, call));
     CHECK(check_gradient(ctx, "dweight", dweight, call->weight, true, call));
     CHECK(check_gradient(ctx, "dbias", dbias, &bias, true, call));
     if (dx && dweight) REQUIRE_APART(ctx, "linear", dx, dweight);
@@ -143,12 +154,14 @@ colt5_status colt5_linear_backward(colt5_context *ctx, const colt5_tensor *x,
             "linear: dy is %s, neither f32 nor weight's %s", colt5_type_name(dy->type),
             colt5_type_name(weight->type));
     REQUIRE(ctx, gradients, COLT5_ERROR_ARGUMENT, "linear: gradients is NULL");
-    REQUIRE(ctx, !options->gelu && !options->row_scale && !options->scatter, COLT5_ERROR_ARGUMENT,
-            "linear: gelu, row_scale and scatter are undone by their own ops");
+    REQUIRE(
+        ctx, !options->gelu && !options->row_scale && !options->scatter && !options->scale_first,
+        COLT5_ERROR_ARGUMENT, "linear: gelu, row_scale and scatter are undone by their own ops");
     struct backward call = {.x = x,
                             .weight = weight,
                             .dy = dy,
                             .index = options->index,
+                            .gelu_input = options->gelu_input,
                             .scale = options->scale,
                             .gradients = gradients,
                             .O = weight->dims[0],

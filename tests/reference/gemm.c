@@ -46,10 +46,12 @@ void reference_gemm(const struct reference_gemm *p, double *c)
         for (size_t n = 0; n < p->N && to >= 0; n++) {
             const size_t i = (size_t)to * p->N + n;
             double value = (p->alpha != 0 ? p->alpha : 1) * product(a, b + n * K, K);
+            if (p->row_scale && p->scale_first) value *= p->row_scale[m];
             if (p->bias) value += p->bias[n];
             if (p->gelu) reference_gelu_forward(&value, &value, 1);
-            if (p->row_scale) value *= p->row_scale[m];
+            if (p->row_scale && !p->scale_first) value *= p->row_scale[m];
             if (p->residual) value += p->residual[i];
+            if (p->gelu_input) reference_gelu_backward(&p->gelu_input[i], &value, &value, 1);
             c[i] = value;
         }
     }

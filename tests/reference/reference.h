@@ -67,14 +67,15 @@ void reference_mask_rows(const double *x, const unsigned char *mask, double *y, 
 void reference_gather(const double *x, const int *index, double *y, size_t B, size_t N, size_t K,
                       size_t D);
 
-/* gemm.c: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias); what is NULL or 0 is left
- * out; residual must not be c. */
+/* gemm.c: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias), row_scale with scale_first
+ * where alpha is; or gelu'(gelu_input) · alpha · op(A) op(B). What is NULL or 0 is left out;
+ * residual must not be c. */
 struct reference_gemm {
     size_t M, N, K;
     int transpose_a, transpose_b;
-    const double *a, *b, *bias, *row_scale, *residual;
+    const double *a, *b, *bias, *row_scale, *residual, *gelu_input;
     double alpha; /* 0: 1 */
-    int gelu;
+    int gelu, scale_first;
     const int *index, *scatter;
     size_t index_rows, a_rows, scatter_rows, c_rows; /* of a sample */
 };

@@ -10,13 +10,15 @@ extern "C" {
 
 /** What a linear map does besides multiplying; all zero: nothing. An absent tensor is NULL. */
 typedef struct colt5_linear_options {
-    const colt5_tensor *bias;      /* as x [O], added to every row */
-    int gelu;                      /* 1: exact GELU of each sum */
-    float scale;                   /* of the product, before the bias; 0 means 1 */
-    const colt5_tensor *index;     /* i32 [B][K]: rows of x picked, as colt5_gather */
-    const colt5_tensor *row_scale; /* f32, one per row of the product: multiplies it, after GELU */
-    const colt5_tensor *residual;  /* as y, may be y itself: added last */
-    const colt5_tensor *scatter;   /* i32 [B][K]: where in y each row goes; unique in a sample */
+    const colt5_tensor *bias;       /* as x [O], added to every row */
+    int gelu;                       /* 1: exact GELU of each sum */
+    float scale;                    /* of the product, before the bias; 0 means 1 */
+    const colt5_tensor *index;      /* i32 [B][K]: rows of x picked, as colt5_gather */
+    const colt5_tensor *row_scale;  /* f32, one per row of the product: multiplies it, after GELU */
+    const colt5_tensor *residual;   /* as y, may be y itself: added last */
+    const colt5_tensor *scatter;    /* i32 [B][K]: where in y each row goes; unique in a sample */
+    int scale_first;                /* 1: row_scale multiplies before the bias, as scale does */
+    const colt5_tensor *gelu_input; /* of the backward call only: see there */
 } colt5_linear_options;
 
 /**
@@ -34,6 +36,8 @@ typedef struct colt5_linear_options {
  * is x[b, index[b,k], :] (outside [0, N): zeros); the product has the rows [B][K]. With scatter y
  * is [B][N'][O] and row k of sample b goes to y[b, scatter[b,k], :], added to the residual's row
  * there; rows of y that no entry names keep their content, and an entry outside [0, N') is dropped.
+ * With scale_first y = residual + gelu(row_scale · scale · x Wᵀ + bias): a norm's scale of each
+ * row, its gamma being multiplied into the weight, need not be a pass over x.
  *
  * Sums are float32 whatever the types. Errors: COLT5_ERROR_SHAPE, COLT5_ERROR_TYPE,
  * COLT5_ERROR_ARGUMENT (y untouched); COLT5_ERROR_MEMORY, COLT5_ERROR_OPENCL (y undefined).
@@ -58,10 +62,15 @@ typedef struct colt5_linear_gradients {
  *
  * x          [in]   f32|f16|bf16  [..][I]   NULL where dweight is not wanted
  * weight     [in]   as x          [O][I]
- * options    [in]   or NULL: scale and index as in the forward call, the others absent (bias and
- *                   residual are not looked at)
+ * options    [in]   or NULL: scale and index as in the forward call, gelu_input; the others absent
+ *                   (bias and residual are not looked at)
  * dy         [in]   as x or f32   [..][O]   f32 is rounded to the type of x first
  * gradients  [out]  at least one            must not overlap an input or each other
+ *
+ * Where x is gelu(gelu_input), as dx in type and shape (no input may overlap dx but it), dx is the
+ * gradient of that instead, as colt5_gelu_backward would make it:
+ *
+ *     dx = gelu'(gelu_input) · scale · dy W, and 0 where that is multiplied by 0
  *
  * With an index dx is the gradient of the picked rows: colt5_scatter_add puts it back. Every sum
  * has a fixed order. GELU, row_scale and scatter are undone by their own ops before this one:
