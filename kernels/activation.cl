@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Element by element: GELU, sums.
+// Element by element: GELU, sums, scaled columns.
 //
 // All tensors are storage with as many elements, outputs may be inputs. A work-item takes WIDTH
 // neighbours, once. Bound by memory.
@@ -20,6 +20,14 @@ __kernel void gelu_backward(INOUT(x), INOUT(dy), INOUT(dx), ulong vectors)
     if (get_global_id(0) >= vectors) return;
     const wide g = get_wide(dy, i), slope = gelu_slope(get_wide(x, i));
     put_wide(dx, i, g == 0.0f ? (wide)0.0f : g * slope);
+}
+
+// y[r][d] = x[r][d] · scale[d], rows of D.
+__kernel void scale_columns(INOUT(x), IN(scale), INOUT(y), ulong vectors, ulong D)
+{
+    const size_t i = get_global_id(0) * WIDTH;
+    if (get_global_id(0) >= vectors) return;
+    put_wide(y, i, get_wide(x, i) * get_wide(scale, i % D));
 }
 
 __kernel void add(INOUT(a), INOUT(b), INOUT(y), ulong vectors)

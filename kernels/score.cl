@@ -2,13 +2,14 @@
 // Raw scores of up to four routing tokens in one pass over x: s_t[b,n] = Σ_d x[b,n,d] · token_t[d].
 //
 // x [B][N][D] storage, each token [D] storage, `step` elements further for the next sample; each s
-// f32 [N], s_step further for the next sample. COSINE only: factor f32 [B][all tokens], and
-// inverses f32 [B][N], 1/‖x‖, where the backward pass wants them.
+// f32 [N], s_step further for the next sample. COSINE only: factor f32 [B][all tokens]. NORMS only, where
+// they are wanted: inverses f32 [B][N], 1/‖x‖.
 // GROUPS(ceil(N / span), 1, B): LANES work-items share a row and read it side by side, each adding
 // into sums of its own; those of a work-group's rows meet in local memory and are joined pairwise.
 // A CPU has groups of one work-item. Bound by memory: one reading of x.
 //
-// Defines: STORAGE, WIDTH; TOKENS 1 to 4; COSINE 1 where x and tokens are normalised.
+// Defines: STORAGE, WIDTH; TOKENS 1 to 4; COSINE 1 where x and tokens are normalised; NORMS 1 there, and
+// where inverses are wanted.
 
 #ifndef ROWS
     #define ROWS 4 // rows of x a work-item has in flight: loads to wait for, and uses of a token read
@@ -19,13 +20,16 @@
 #ifndef COSINE
     #define COSINE 0
 #endif
+#ifndef NORMS
+    #define NORMS COSINE
+#endif
 
 #ifndef AT_ONCE
     #define AT_ONCE 4 // rows a work-item of score_backward reads before it uses them; 1 on CPUs
 #endif
 #define COLUMNS 16 // neighbouring d of a work-group of score_reduce: a line of the cache
 
-#define SUMS    (TOKENS + COSINE) // a row's: its products, and its square
+#define SUMS    (TOKENS + NORMS) // a row's: its products, and its square
 #define TINIEST 1e-12f            // the least a norm counts as
 
 // scale / max(‖token‖, 1e-12), once a token: GROUPS(R, 1, B), factor [B][all] from `first` on.
@@ -75,7 +79,7 @@ inline void add_rows(__global const storage *x, __global const storage *const *t
         for (int r = 0; r < ROWS; r++) {
             const wide v = load_wide_storage(x, start[r] + d);
             for (int t = 0; t < TOKENS; t++) many[r][t] += v * tokens[t];
-            if (COSINE) many[r][SUMS - 1] += v * v;
+            if (NORMS) many[r][SUMS - 1] += v * v;
         }
     }
     for (int r = 0; r < ROWS; r++)
@@ -111,7 +115,7 @@ __kernel void score_forward(IN(x), IN(token0), ulong step0, OUT_F32(s0), ulong s
             __local const float *mine =
                 partial + row % ROWS * SUMS * column + row / ROWS * (lanes + 1);
             float inverse = 1;
-            if (COSINE)
+            if (NORMS)
                 inverse /= fmax(sqrt(joined(mine + (SUMS - 1) * column, lanes)), TINIEST);
             if (present(inverses)) at(inverses, b * N + n + row) = inverse;
             for (int t = 0; t < TOKENS; t++) {

@@ -4,7 +4,7 @@
 // take row after row of a sample. GROUPS(…, 1, B). Bound by memory: one reading of x.
 //
 // Defines: STORAGE, WIDTH, LANES, STEPS; WHOLE 1 where a row has LANES · STEPS vectors; WARPS (warps.cl);
-// TOKENS 1 to 4; COSINE 1 where x and tokens are normalised.
+// TOKENS 1 to 4; COSINE 1 where x and tokens are normalised; NORMS 1 there, and where inverses are wanted.
 
 #ifndef TOKENS
     #define TOKENS 1
@@ -12,8 +12,11 @@
 #ifndef COSINE
     #define COSINE 0
 #endif
+#ifndef NORMS
+    #define NORMS COSINE
+#endif
 
-#define SUMS      (TOKENS + COSINE) // a row's: its products, and its square
+#define SUMS      (TOKENS + NORMS) // a row's: its products, and its square
 #define SLOTS     (STEPS ? STEPS : 1) // the host has no use for 0, but asks what it comes to
 #define TINIEST   1e-12f            // the least a norm counts as
 #define COLUMN(s) (((size_t)(s) * LANES + lane) * WIDTH)
@@ -45,12 +48,12 @@ __kernel void score_rows(IN(x), IN(token0), ulong step0, OUT_F32(s0), ulong s_st
         EACH_VECTOR(v) row[v] = get_raw(x, start + COLUMN(v));
         EACH_VECTOR(v) {
             for (int t = 0; t < TOKENS; t++) many[t] += widened(row[v]) * tokens[t][v];
-            if (COSINE) many[SUMS - 1] += widened(row[v]) * widened(row[v]);
+            if (NORMS) many[SUMS - 1] += widened(row[v]) * widened(row[v]);
         }
         float sums[SUMS];
         for (int t = 0; t < SUMS; t++) sums[t] = row_sum(sum_wide(many[t]), scratch);
 
-        const float inverse = COSINE ? 1.0f / fmax(sqrt(sums[SUMS - 1]), TINIEST) : 1.0f;
+        const float inverse = NORMS ? 1.0f / fmax(sqrt(sums[SUMS - 1]), TINIEST) : 1.0f;
         const bool mine = lane == 0 && n < N;
         if (mine && present(inverses)) at(inverses, b * N + n) = inverse;
         for (int t = 0; mine && t < TOKENS; t++)

@@ -17,7 +17,7 @@ static colt5_status route(struct pass *pass, const struct attention *layer, cons
     colt5_tensor s[2];
     colt5_status status;
     profile_part(pass->ctx, "router");
-    TRY(router_scores(pass, x, 2, routers, needed, s));
+    TRY(router_scores(pass, x, 2, routers, needed, s, NULL));
     TRY(router_pair_forward(pass, routers, B, N, (const size_t[]){Kq, Kkv}, s,
                             (struct routed *const[]){&saved->q, &saved->kv}));
 out:

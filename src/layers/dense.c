@@ -1,69 +1,124 @@
 /* SPDX-License-Identifier: MIT */
 /* FeedForward of SPEC section 1, a chunk of rows at a time so that [rows][F] stays small. */
-#include <colt5/ops/activation.h>
+#include <math.h>
+
 #include <colt5/ops/linear.h>
 #include <colt5/ops/norm.h>
 
 #include "layers/pass.h"
+#include "ops/activation.h"
 
-/* hidden = gelu(rms(x) W₁ᵀ + b₁); what GELU is taken of goes to pre, where there is one */
-static colt5_status hidden_forward(struct pass *pass, const struct dense_feed_forward *dense,
-                                   const colt5_tensor *x, const colt5_tensor *pre,
-                                   const colt5_tensor *hidden)
+/* What a forward is over: rows of each, NULL what is absent. */
+struct dense_rows {
+    const colt5_tensor *x, *residual, *y;
+    const colt5_tensor *pre;               /* in training: what GELU is taken of is kept */
+    const colt5_tensor *inverses, *folded; /* 1 / ‖x‖; W₁ with gamma in it: no norm is made */
+};
+
+/* to = rms(x) W₁ᵀ + b₁, or gelu of it where that is not kept. */
+static colt5_status norm_and_map(struct pass *pass, const struct dense_feed_forward *dense,
+                                 const struct dense_rows *rows, const colt5_tensor *to)
 {
-    colt5_context *ctx = pass->ctx;
-    const struct stack_mark mark = workspace_mark(ctx);
-    const colt5_linear_options options = {.bias = &dense->in_bias->tensor, .gelu = !pre};
+    const colt5_tensor *x = rows->x;
+    const colt5_linear_options options = {.bias = &dense->in_bias->tensor, .gelu = !rows->pre};
+    const struct stack_mark mark = workspace_mark(pass->ctx);
     colt5_tensor normed;
     colt5_status status;
     TRY(SCRATCH(pass, x->type, &normed, x->dims[0], x->dims[1]));
-    TRY(colt5_rms_norm_forward(ctx, x, &dense->gamma->tensor, &normed, NULL));
-    TRY(colt5_linear_forward(ctx, &normed, &dense->in_weight->tensor, &options,
-                             pre ? pre : hidden));
-    if (pre) TRY(colt5_gelu_forward(ctx, pre, hidden));
+    TRY(colt5_rms_norm_forward(pass->ctx, x, &dense->gamma->tensor, &normed, NULL));
+    TRY(colt5_linear_forward(pass->ctx, &normed, &dense->in_weight->tensor, &options, to));
 out:
-    workspace_rewind(ctx, mark);
+    workspace_rewind(pass->ctx, mark);
     return status;
+}
+
+/* The same, rms(x) being √D · x / ‖x‖ · gamma. */
+static colt5_status map_folded(struct pass *pass, const struct dense_feed_forward *dense,
+                               const struct dense_rows *rows, const colt5_tensor *to)
+{
+    const colt5_linear_options options = {.bias = &dense->in_bias->tensor,
+                                          .gelu = !rows->pre,
+                                          .scale = sqrtf((float)rows->x->dims[1]),
+                                          .row_scale = rows->inverses,
+                                          .scale_first = 1};
+    return colt5_linear_forward(pass->ctx, rows->x, rows->folded, &options, to);
+}
+
+/* hidden = gelu(rms(x) W₁ᵀ + b₁) */
+static colt5_status hidden_forward(struct pass *pass, const struct dense_feed_forward *dense,
+                                   const struct dense_rows *rows, const colt5_tensor *hidden)
+{
+    const colt5_tensor *to = rows->pre ? rows->pre : hidden;
+    const colt5_status status = (rows->folded ? map_folded : norm_and_map)(pass, dense, rows, to);
+    if (status != COLT5_OK || !rows->pre) return status;
+    return colt5_gelu_forward(pass->ctx, rows->pre, hidden);
 }
 
 /* y = residual + (hidden W₂ᵀ + b₂) */
 static colt5_status rows_forward(struct pass *pass, const struct dense_feed_forward *dense,
-                                 const colt5_tensor *x, const colt5_tensor *residual,
-                                 const colt5_tensor *y, const colt5_tensor *pre)
+                                 const struct dense_rows *rows)
 {
-    colt5_context *ctx = pass->ctx;
-    const struct stack_mark mark = workspace_mark(ctx);
-    const colt5_linear_options options = {.bias = &dense->out_bias->tensor, .residual = residual};
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    const colt5_linear_options options = {.bias = &dense->out_bias->tensor,
+                                          .residual = rows->residual};
     colt5_tensor hidden;
     colt5_status status;
-    TRY(SCRATCH(pass, x->type, &hidden, x->dims[0], dense->F));
-    TRY(hidden_forward(pass, dense, x, pre, &hidden));
-    TRY(colt5_linear_forward(ctx, &hidden, &dense->out_weight->tensor, &options, y));
+    TRY(SCRATCH(pass, rows->x->type, &hidden, rows->x->dims[0], dense->F));
+    TRY(hidden_forward(pass, dense, rows, &hidden));
+    TRY(colt5_linear_forward(pass->ctx, &hidden, &dense->out_weight->tensor, &options, rows->y));
 out:
-    workspace_rewind(ctx, mark);
+    workspace_rewind(pass->ctx, mark);
     return status;
 }
 
-colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
-                           const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y, struct saved_dense *saved)
+/* All rows, some at a time. */
+static colt5_status chunks_forward(struct pass *pass, const struct dense_feed_forward *dense,
+                                   const struct dense_rows *all)
 {
-    const size_t D = x->dims[x->rank - 1], rows = colt5_tensor_count(x) / D;
-    const colt5_tensor all_x = RESHAPED(x, rows, D), all_y = RESHAPED(y, rows, D);
-    const colt5_tensor all_residual = residual ? RESHAPED(residual, rows, D) : all_y;
-    const struct stack_mark mark = workspace_mark(pass->ctx);
-    colt5_status status = COLT5_OK;
-
-    if (pass->saved) TRY(KEPT(pass, x->type, &saved->pre, rows, dense->F));
-    const size_t limit = chunk_rows(pass, D + dense->F);
+    const size_t rows = all->x->dims[0], limit = chunk_rows(pass, all->x->dims[1] + dense->F);
     for (size_t row = 0; row < rows; row += limit) {
         const size_t count = rows - row < limit ? rows - row : limit;
-        const colt5_tensor some_x = slice(&all_x, row, count), some_y = slice(&all_y, row, count);
-        const colt5_tensor some_residual = slice(&all_residual, row, count);
-        const colt5_tensor some_pre = pass->saved ? slice(&saved->pre, row, count) : some_x;
-        TRY(rows_forward(pass, dense, &some_x, residual ? &some_residual : NULL, &some_y,
-                         pass->saved ? &some_pre : NULL));
+        const colt5_tensor x = slice(all->x, row, count), y = slice(all->y, row, count);
+        const colt5_tensor residual = slice(all->residual ? all->residual : all->y, row, count);
+        const colt5_tensor pre = slice(all->pre ? all->pre : all->x, row, count);
+        const colt5_tensor inverses = slice(all->inverses ? all->inverses : all->x, row, count);
+        const struct dense_rows some = {.x = &x,
+                                        .residual = all->residual ? &residual : NULL,
+                                        .y = &y,
+                                        .pre = all->pre ? &pre : NULL,
+                                        .inverses = all->inverses ? &inverses : NULL,
+                                        .folded = all->folded};
+        const colt5_status status = rows_forward(pass, dense, &some);
+        if (status != COLT5_OK) return status;
     }
+    return COLT5_OK;
+}
+
+colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
+                           const colt5_tensor *x, const colt5_tensor *inverses,
+                           const colt5_tensor *residual, const colt5_tensor *y,
+                           struct saved_dense *saved)
+{
+    const size_t D = x->dims[x->rank - 1], rows = colt5_tensor_count(x) / D;
+    const colt5_tensor all_x = rows_of(x, D), all_y = rows_of(y, D);
+    const colt5_tensor all_residual = rows_of(residual ? residual : y, D);
+    const colt5_tensor scales = inverses ? rows_of(inverses, 1) : all_x;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    struct dense_rows all = {.x = &all_x, .residual = residual ? &all_residual : NULL, .y = &all_y};
+    colt5_tensor folded;
+    colt5_status status = COLT5_OK;
+
+    if (pass->saved) {
+        TRY(KEPT(pass, x->type, &saved->pre, rows, dense->F));
+        all.pre = &saved->pre;
+    }
+    if (inverses) {
+        TRY(SCRATCH(pass, x->type, &folded, dense->F, D));
+        TRY(scale_columns(pass->ctx, &dense->in_weight->tensor, &dense->gamma->tensor, &folded));
+        all.inverses = &scales;
+        all.folded = &folded;
+    }
+    TRY(chunks_forward(pass, dense, &all));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;

@@ -33,7 +33,7 @@ static colt5_status routed_forward(struct pass *pass, const struct dense_feed_fo
         TRY(SCRATCH(pass, x->type, &saved->out, B, K, D));
     const struct stack_mark mark = workspace_mark(pass->ctx);
     TRY(pick(pass, x, &index, &tokens));
-    TRY(dense_forward(pass, heavy, &tokens, NULL, &saved->out, &saved->heavy));
+    TRY(dense_forward(pass, heavy, &tokens, NULL, NULL, &saved->out, &saved->heavy));
     workspace_rewind(pass->ctx, mark);
 out:
     return status;
@@ -63,9 +63,9 @@ static colt5_status all_forward(struct pass *pass, const struct feed_forward *la
         TRY(copy_tensor(pass->ctx, x, &apart));
     }
     profile_part(pass->ctx, "light feedforward");
-    TRY(dense_forward(pass, &layer->light, &apart, residual, y, &saved->light));
+    TRY(dense_forward(pass, &layer->light, &apart, NULL, residual, y, &saved->light));
     profile_part(pass->ctx, "heavy feedforward");
-    TRY(dense_forward(pass, &layer->heavy, &apart, y, y, &saved->heavy));
+    TRY(dense_forward(pass, &layer->heavy, &apart, NULL, y, y, &saved->heavy));
 out:
     return status;
 }
@@ -79,12 +79,14 @@ colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *
     const size_t K = counts->ff ? counts->ff : pass->layer->config.num_heavy_tokens_ff;
     const struct router *router = &layer->router;
     const bool needed = router_needs_scores(pass, router, N, K);
+    const bool routes = N > K;
     const struct stack_mark mark = workspace_mark(pass->ctx);
-    colt5_tensor s;
+    colt5_tensor s, inverses;
     colt5_status status;
 
     profile_part(pass->ctx, "router");
-    TRY(router_scores(pass, x, 1, &router, &needed, &s));
+    if (routes) TRY(SCRATCH(pass, COLT5_F32, &inverses, B, N));
+    TRY(router_scores(pass, x, 1, &router, &needed, &s, routes ? &inverses : NULL));
     TRY(router_forward(pass, router, B, N, K, &s, &saved->routed));
     if (saved->routed.all) {
         TRY(all_forward(pass, layer, x, residual, y, saved));
@@ -93,7 +95,7 @@ colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *
     profile_part(pass->ctx, "heavy feedforward");
     TRY(routed_forward(pass, &layer->heavy, x, saved));
     profile_part(pass->ctx, "light feedforward");
-    TRY(dense_forward(pass, &layer->light, x, residual, y, &saved->light));
+    TRY(dense_forward(pass, &layer->light, x, &inverses, residual, y, &saved->light));
     profile_part(pass->ctx, "heavy feedforward");
     TRY(put_back(pass, saved, y));
 out:

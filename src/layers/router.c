@@ -3,11 +3,11 @@
 
 #include <colt5/ops/random.h>
 #include <colt5/ops/route.h>
-#include <colt5/ops/score.h>
 #include <colt5/ops/topk.h>
 
 #include "layers/routes.h"
 #include "layers/solver.h"
+#include "ops/score.h"
 #include "ops/select.h"
 #include "runtime/launch.h"
 
@@ -73,19 +73,30 @@ out:
 }
 
 colt5_status router_scores(struct pass *pass, const colt5_tensor *x, size_t count,
-                           const struct router *const *routers, const bool *needed, colt5_tensor *s)
+                           const struct router *const *routers, const bool *needed, colt5_tensor *s,
+                           const colt5_tensor *inverses)
 {
     const colt5_score_options options = score_options(pass);
     colt5_score_target targets[2];
+    const colt5_tensor *tokens = &routers[0]->tokens->tensor;
     size_t wanted = 0;
-    const colt5_status status = make_scores(pass, x, count, routers, needed, s);
+    colt5_tensor unused;
+    colt5_status status = make_scores(pass, x, count, routers, needed, s);
     if (status != COLT5_OK) return status;
     for (size_t i = 0; i < count; i++)
         if (needed[i])
             targets[wanted++] =
                 (colt5_score_target){.token = &routers[i]->tokens->tensor, .s = &s[i]};
-    if (wanted == 0) return COLT5_OK;
-    return colt5_score_forward(pass->ctx, x, wanted, targets, &options);
+    if (wanted == 0 && !inverses) return COLT5_OK;
+    const struct stack_mark mark = workspace_mark(pass->ctx);
+    if (wanted == 0) {
+        TRY(SCRATCH(pass, COLT5_F32, &unused, x->dims[0], tokens->dims[0], x->dims[1]));
+        targets[wanted++] = (colt5_score_target){.token = tokens, .s = &unused};
+    }
+    TRY(score_and_norms(pass->ctx, x, wanted, targets, &options, inverses));
+out:
+    workspace_rewind(pass->ctx, mark);
+    return status;
 }
 
 static bool is_unit(const colt5_router_config *options)

@@ -11,10 +11,11 @@
 bool router_needs_scores(const struct pass *pass, const struct router *router, size_t N, size_t K);
 
 /* Raw scores s f32 [B][R][N] of up to two routers in one pass over x; those not needed are skipped.
- */
+ * inverses f32 [B][N], 1 / ‖x‖ of each token, comes with them, whether or not any is needed: to the
+ * last bit the same, as are those of a forward made again. NULL: not wanted. */
 colt5_status router_scores(struct pass *pass, const colt5_tensor *x, size_t count,
-                           const struct router *const *routers, const bool *needed,
-                           colt5_tensor *s);
+                           const struct router *const *routers, const bool *needed, colt5_tensor *s,
+                           const colt5_tensor *inverses);
 
 /*
  * Routes K of the N tokens for each route, from raw scores s (looked at only when needed), and

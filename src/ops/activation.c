@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/activation.h>
+#include "ops/activation.h"
 
 #include "ops/warps.h"
 #include "runtime/check.h"
@@ -51,4 +51,14 @@ colt5_status colt5_add(colt5_context *ctx, const colt5_tensor *a, const colt5_te
     count_work(ctx, 0, 3 * count * colt5_type_size(a->type));
     return launch(ctx, KERNEL_ADD, ELEMENT_DEFINES(a, width), GRID(count / width, 1, 1),
                   ARGS(TENSOR(a), TENSOR(b), TENSOR(y), SIZE(count / width)));
+}
+
+colt5_status scale_columns(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *scale,
+                           const colt5_tensor *y)
+{
+    const size_t count = colt5_tensor_count(x), D = scale->dims[0];
+    const size_t width = vector_width(ctx, x->type, D, x, scale, y);
+    count_work(ctx, 0, 2 * count * colt5_type_size(x->type));
+    return launch(ctx, KERNEL_SCALE_COLUMNS, ELEMENT_DEFINES(x, width), GRID(count / width, 1, 1),
+                  ARGS(TENSOR(x), TENSOR(scale), TENSOR(y), SIZE(count / width), SIZE(D)));
 }

@@ -45,8 +45,9 @@ static void set_lanes(colt5_context *ctx, struct row_plan *plan, colt5_type type
                                      DEFINE("WARPS", warps(ctx, type)),
                                      limits->more[0],
                                      limits->more[1],
+                                     limits->more[2],
                                      {NULL, 0}};
-    for (int i = 0; i < 9; i++) plan->defines[i] = defines[i];
+    for (int i = 0; i < 10; i++) plan->defines[i] = defines[i];
 }
 
 /* Few enough that each has fair_steps in flight, which hide the memory. */

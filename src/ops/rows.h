@@ -16,14 +16,14 @@ struct row_plan {
     size_t
         steps; /* STEPS: vectors a work-item keeps in registers; 0: none, the row is read again */
     size_t group;             /* work-items of a group */
-    struct define defines[9]; /* STORAGE, WIDTH, LANES, STEPS, WHOLE, WARPS, and the kernel's own */
+    struct define defines[10]; /* STORAGE, WIDTH, LANES, STEPS, WHOLE, WARPS, and the kernel's own */
 };
 
 /* What a kernel can keep of a row in a work-item's registers. */
 struct row_limits {
     size_t steps;          /* vectors at most; 0: none */
     size_t values;         /* elements that it should aim at; 0: a few vectors */
-    struct define more[2]; /* the kernel's own, if any */
+    struct define more[3]; /* the kernel's own, if any */
 };
 
 /*

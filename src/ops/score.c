@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/score.h>
+#include "ops/score.h"
 
 #include "ops/rows.h"
 #include "ops/warps.h"
@@ -28,6 +28,7 @@ struct score {
     const colt5_score_gradient *gradients; /* of the backward call */
     const colt5_score_options *options;    /* NULL: plain */
     const colt5_tensor *dx;                /* backward: NULL: not wanted */
+    const colt5_tensor *inverses;          /* forward: likewise */
     bool accumulate;
     size_t all, width; /* routing tokens of all targets; elements read at once */
 };
@@ -53,6 +54,11 @@ static const colt5_tensor *token_of(const struct score *call, size_t i)
 static bool is_cosine(const struct score *call)
 {
     return call->options && call->options->cosine;
+}
+
+static bool needs_norms(const struct score *call)
+{
+    return is_cosine(call) || call->inverses;
 }
 
 static colt5_status check_target(colt5_context *ctx, const char *op, const colt5_tensor *x,
@@ -86,8 +92,8 @@ static void survey(const colt5_context *ctx, struct score *call)
 
 #define SCORE_DEFINES(call, type, tokens)                                                          \
     DEFINES(STORAGE(type), DEFINE("TOKENS", tokens), DEFINE("COSINE", is_cosine(call)),            \
-            DEFINE("WIDTH", (call)->width), DEFINE("WARPS", warps(ctx, type)),                     \
-            DEFINE("AT_ONCE", device_is_cpu(ctx) ? 1 : 4))
+            DEFINE("NORMS", needs_norms(call)), DEFINE("WIDTH", (call)->width),                    \
+            DEFINE("WARPS", warps(ctx, type)), DEFINE("AT_ONCE", device_is_cpu(ctx) ? 1 : 4))
 #define S_ARGS(pass, t) TENSOR((t) < (pass)->count ? &(pass)->s[t] : NULL), SIZE((pass)->s_step[t])
 #define TOKEN_ARGS(pass, t)                                                                        \
     TENSOR((t) < (pass)->count ? &(pass)->token[t] : NULL), SIZE((pass)->step[t]), S_ARGS(pass, t)
@@ -168,10 +174,11 @@ static colt5_status plan_pass(colt5_context *ctx, const struct score *call, cons
 {
     const colt5_tensor *x = call->x;
     const size_t D = x->dims[2];
-    const struct row_limits limits = {
-        .steps = 4,
-        .values = 16,
-        .more = {DEFINE("TOKENS", pass->count), DEFINE("COSINE", is_cosine(call))}};
+    const struct row_limits limits = {.steps = 4,
+                                      .values = 16,
+                                      .more = {DEFINE("TOKENS", pass->count),
+                                               DEFINE("COSINE", is_cosine(call)),
+                                               DEFINE("NORMS", needs_norms(call))}};
     plan->steps = 0;
     if (device_is_cpu(ctx) || D / call->width > MOST_VECTORS) return COLT5_OK;
     return plan_rows(ctx, KERNEL_SCORE_ROWS, x->type, D, call->width, limits, plan);
@@ -207,7 +214,7 @@ static colt5_status score_long(colt5_context *ctx, const struct score *call,
 {
     const colt5_tensor *x = call->x;
     const size_t B = x->dims[0], N = x->dims[1], D = x->dims[2];
-    const size_t sums = pass->count + (factors ? 1 : 0);
+    const size_t sums = pass->count + needs_norms(call);
     const bool cpu = device_is_cpu(ctx);
     const struct define *defines = SCORE_DEFINES(call, x->type, pass->count);
     size_t group;
@@ -236,7 +243,7 @@ static colt5_status score_pass(colt5_context *ctx, const struct score *call,
 static colt5_status forward_pass(colt5_context *ctx, const struct score *call,
                                  const struct pass *pass, const colt5_tensor *factor)
 {
-    return score_pass(ctx, call, pass, factor, NULL);
+    return score_pass(ctx, call, pass, factor, call->inverses);
 }
 
 static colt5_status forward_cosine(colt5_context *ctx, void *argument)
@@ -251,6 +258,13 @@ colt5_status colt5_score_forward(colt5_context *ctx, const colt5_tensor *x, size
                                  const colt5_score_target *targets,
                                  const colt5_score_options *options)
 {
+    return score_and_norms(ctx, x, count, targets, options, NULL);
+}
+
+colt5_status score_and_norms(colt5_context *ctx, const colt5_tensor *x, size_t count,
+                             const colt5_score_target *targets, const colt5_score_options *options,
+                             const colt5_tensor *inverses)
+{
     REQUIRE_TENSOR(ctx, "score_forward", x, 3);
     REQUIRE_STORAGE(ctx, "score_forward", x);
     REQUIRE(ctx, targets && count, COLT5_ERROR_ARGUMENT, "score_forward: no targets");
@@ -258,7 +272,8 @@ colt5_status colt5_score_forward(colt5_context *ctx, const colt5_tensor *x, size
         CHECK(check_target(ctx, "score_forward", x, targets[i].token, "s", targets[i].s));
         CHECK(check_apart(ctx, "score_forward", "x", x, "s", targets[i].s));
     }
-    struct score call = {.x = x, .count = count, .targets = targets, .options = options};
+    struct score call = {
+        .x = x, .count = count, .targets = targets, .options = options, .inverses = inverses};
     survey(ctx, &call);
 
     const size_t elements = colt5_tensor_count(x), rows = x->dims[0] * x->dims[1];

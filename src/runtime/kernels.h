@@ -162,6 +162,7 @@
     X(SCATTER_CLEAR, scatter, scatter_clear) \
     X(SCATTER_ROWS, scatter, scatter_rows) \
     X(SCATTER_SLOTS, scatter, scatter_slots) \
+    X(SCALE_COLUMNS, activation, scale_columns) \
     X(SCORE_BACKWARD, score, score_backward) \
     X(SCORE_COSINE, score, score_cosine) \
     X(SCORE_FACTOR, score, score_factor) \
