@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Normalised rows: RMSNorm and LayerNorm.
 //
-// x, y [rows][D] storage, y may be x; gamma, weight, bias [D] storage; mean, scale [rows] float.
+// x, y [rows][D] storage, y may be x, or with an index [B][per_sample] rows of y are picked from samples of
+// of_rows rows of x, as gather.cl; gamma, weight, bias [D] storage; mean, scale [rows] float.
 // LANES neighbouring work-items take a row, the work-group several, and then the next ones; x is read
 // once and kept in STEPS vectors a work-item, as are the parameters. STEPS 0 reads them again from the
 // cache instead: for rows too long for registers, and on CPUs, where LANES is 1. Bound by memory:
@@ -51,13 +52,15 @@ inline float norm_scale(float squares, ulong D)
     return sqrt((float)D) / (norm < 1e-12f ? 1e-12f : norm); // so that NaN stays
 }
 
-__kernel void rms_norm_forward(INOUT(x), IN(gamma), INOUT(y), OUT_F32(scale), ulong rows, ulong D,
-                               __local float *scratch)
+__kernel void rms_norm_forward(INOUT(x), IN_I32(index), IN(gamma), INOUT(y), OUT_F32(scale), ulong rows,
+                               uint per_sample, uint of_rows, ulong D, __local float *scratch)
 {
     TILES;
     KEEP_PARAMETER(gamma);
     EACH_SIDE {
-        ROW;
+        const size_t row = side + tile, end = row < rows ? D : 0;
+        const long from = end && present(index) ? picked(&at(index, 0), row, per_sample, of_rows) : (long)row;
+        const size_t start = (size_t)max(from, 0L) * D;
         wide kept_x[SLOTS], squares = 0.0f;
         EACH_VECTOR(s) {
             const wide v = kept_x[SLOT(s)] = get_wide(x, start + COLUMN(s));
@@ -68,7 +71,8 @@ __kernel void rms_norm_forward(INOUT(x), IN(gamma), INOUT(y), OUT_F32(scale), ul
         if (present(scale) && lane == 0 && end) at(scale, row) = r;
         if (present(y))
             EACH_VECTOR(s)
-                put_wide(y, start + COLUMN(s), KEPT(x, s) * r * PARAMETER(gamma, s));
+                put_wide(y, row * D + COLUMN(s),
+                         from < 0 ? (wide)0.0f : KEPT(x, s) * r * PARAMETER(gamma, s));
     }
 }
 

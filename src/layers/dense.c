@@ -11,37 +11,41 @@
 /* What a forward is over: rows of each, NULL what is absent. */
 struct dense_rows {
     const colt5_tensor *x, *residual, *y;
-    const colt5_tensor *pre;               /* in training: what GELU is taken of is kept */
-    const colt5_tensor *inverses, *folded; /* 1 / ‖x‖; W₁ with gamma in it: no norm is made */
+    const colt5_tensor *pre;      /* in training: what GELU is taken of is kept */
+    const colt5_tensor *weight;   /* W₁; with inverses, gamma is in it */
+    const colt5_tensor *inverses; /* 1 / ‖x‖ */
+    bool normed;                  /* x is rms(x) */
 };
 
-/* to = rms(x) W₁ᵀ + b₁, or gelu of it where that is not kept. */
+/* to = x W₁ᵀ + b₁, or gelu of it where that is not kept; with inverses x is √D · x / ‖x‖. */
+static colt5_status map_in(struct pass *pass, const struct dense_feed_forward *dense,
+                           const struct dense_rows *rows, const colt5_tensor *to)
+{
+    const bool scales = rows->inverses != NULL;
+    const colt5_linear_options options = {.bias = &dense->in_bias->tensor,
+                                          .gelu = !rows->pre,
+                                          .scale = scales ? sqrtf((float)rows->x->dims[1]) : 1,
+                                          .row_scale = rows->inverses,
+                                          .scale_first = scales};
+    return colt5_linear_forward(pass->ctx, rows->x, rows->weight, &options, to);
+}
+
+/* The same of rms(x). */
 static colt5_status norm_and_map(struct pass *pass, const struct dense_feed_forward *dense,
                                  const struct dense_rows *rows, const colt5_tensor *to)
 {
-    const colt5_tensor *x = rows->x;
-    const colt5_linear_options options = {.bias = &dense->in_bias->tensor, .gelu = !rows->pre};
     const struct stack_mark mark = workspace_mark(pass->ctx);
+    const colt5_tensor *x = rows->x;
+    struct dense_rows of_normed = *rows;
     colt5_tensor normed;
     colt5_status status;
     TRY(SCRATCH(pass, x->type, &normed, x->dims[0], x->dims[1]));
     TRY(colt5_rms_norm_forward(pass->ctx, x, &dense->gamma->tensor, &normed, NULL));
-    TRY(colt5_linear_forward(pass->ctx, &normed, &dense->in_weight->tensor, &options, to));
+    of_normed.x = &normed;
+    TRY(map_in(pass, dense, &of_normed, to));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;
-}
-
-/* The same, rms(x) being √D · x / ‖x‖ · gamma. */
-static colt5_status map_folded(struct pass *pass, const struct dense_feed_forward *dense,
-                               const struct dense_rows *rows, const colt5_tensor *to)
-{
-    const colt5_linear_options options = {.bias = &dense->in_bias->tensor,
-                                          .gelu = !rows->pre,
-                                          .scale = sqrtf((float)rows->x->dims[1]),
-                                          .row_scale = rows->inverses,
-                                          .scale_first = 1};
-    return colt5_linear_forward(pass->ctx, rows->x, rows->folded, &options, to);
 }
 
 /* hidden = gelu(rms(x) W₁ᵀ + b₁) */
@@ -49,7 +53,8 @@ static colt5_status hidden_forward(struct pass *pass, const struct dense_feed_fo
                                    const struct dense_rows *rows, const colt5_tensor *hidden)
 {
     const colt5_tensor *to = rows->pre ? rows->pre : hidden;
-    const colt5_status status = (rows->folded ? map_folded : norm_and_map)(pass, dense, rows, to);
+    const bool needs_norm = !rows->normed && !rows->inverses;
+    const colt5_status status = (needs_norm ? norm_and_map : map_in)(pass, dense, rows, to);
     if (status != COLT5_OK || !rows->pre) return status;
     return colt5_gelu_forward(pass->ctx, rows->pre, hidden);
 }
@@ -86,8 +91,9 @@ static colt5_status chunks_forward(struct pass *pass, const struct dense_feed_fo
                                         .residual = all->residual ? &residual : NULL,
                                         .y = &y,
                                         .pre = all->pre ? &pre : NULL,
+                                        .weight = all->weight,
                                         .inverses = all->inverses ? &inverses : NULL,
-                                        .folded = all->folded};
+                                        .normed = all->normed};
         const colt5_status status = rows_forward(pass, dense, &some);
         if (status != COLT5_OK) return status;
     }
@@ -95,28 +101,31 @@ static colt5_status chunks_forward(struct pass *pass, const struct dense_feed_fo
 }
 
 colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
-                           const colt5_tensor *x, const colt5_tensor *inverses,
-                           const colt5_tensor *residual, const colt5_tensor *y,
-                           struct saved_dense *saved)
+                           const struct dense_input *input, const colt5_tensor *residual,
+                           const colt5_tensor *y, struct saved_dense *saved)
 {
-    const size_t D = x->dims[x->rank - 1], rows = colt5_tensor_count(x) / D;
-    const colt5_tensor all_x = rows_of(x, D), all_y = rows_of(y, D);
-    const colt5_tensor all_residual = rows_of(residual ? residual : y, D);
-    const colt5_tensor scales = inverses ? rows_of(inverses, 1) : all_x;
+    const size_t D = y->dims[y->rank - 1], F = dense->F;
+    const colt5_tensor x = rows_of(input->x, D), all_y = rows_of(y, D);
+    const colt5_tensor base = rows_of(residual ? residual : y, D);
+    const colt5_tensor inverses = rows_of(input->inverses ? input->inverses : y, 1);
     const struct stack_mark mark = workspace_mark(pass->ctx);
-    struct dense_rows all = {.x = &all_x, .residual = residual ? &all_residual : NULL, .y = &all_y};
+    struct dense_rows all = {.x = &x,
+                             .residual = residual ? &base : NULL,
+                             .y = &all_y,
+                             .weight = &dense->in_weight->tensor,
+                             .normed = input->normed};
     colt5_tensor folded;
     colt5_status status = COLT5_OK;
 
     if (pass->saved) {
-        TRY(KEPT(pass, x->type, &saved->pre, rows, dense->F));
+        TRY(KEPT(pass, x.type, &saved->pre, x.dims[0], F));
         all.pre = &saved->pre;
     }
-    if (inverses) {
-        TRY(SCRATCH(pass, x->type, &folded, dense->F, D));
-        TRY(scale_columns(pass->ctx, &dense->in_weight->tensor, &dense->gamma->tensor, &folded));
-        all.inverses = &scales;
-        all.folded = &folded;
+    if (input->inverses) {
+        TRY(SCRATCH(pass, x.type, &folded, F, D));
+        TRY(scale_columns(pass->ctx, all.weight, &dense->gamma->tensor, &folded));
+        all.weight = &folded;
+        all.inverses = &inverses;
     }
     TRY(chunks_forward(pass, dense, &all));
 out:

@@ -2,10 +2,10 @@
 /* y = light(x) + scatter(heavy(x[index]) · score): SPEC section 4, feed_forward. */
 #include <colt5/ops/gather.h>
 #include <colt5/ops/linear.h>
-#include <colt5/ops/norm.h>
 #include <colt5/ops/scatter.h>
 
 #include "layers/router.h"
+#include "ops/norm.h"
 #include "runtime/launch.h"
 
 /* tokens [B][K][D]: the rows of x that were routed. */
@@ -24,7 +24,7 @@ static colt5_status routed_forward(struct pass *pass, const struct dense_feed_fo
     const struct routed *routed = &saved->routed;
     const size_t B = x->dims[0], D = x->dims[2], K = routed->K;
     const colt5_tensor index = RESHAPED(&routed->index, B, K);
-    colt5_tensor tokens;
+    colt5_tensor normed;
     colt5_status status;
 
     if (routed->learns)
@@ -32,8 +32,10 @@ static colt5_status routed_forward(struct pass *pass, const struct dense_feed_fo
     else
         TRY(SCRATCH(pass, x->type, &saved->out, B, K, D));
     const struct stack_mark mark = workspace_mark(pass->ctx);
-    TRY(pick(pass, x, &index, &tokens));
-    TRY(dense_forward(pass, heavy, &tokens, NULL, NULL, &saved->out, &saved->heavy));
+    TRY(SCRATCH(pass, x->type, &normed, B, K, D));
+    TRY(rms_norm_picked(pass->ctx, x, &index, &heavy->gamma->tensor, &normed));
+    TRY(dense_forward(pass, heavy, &(struct dense_input){.x = &normed, .normed = true}, NULL,
+                      &saved->out, &saved->heavy));
     workspace_rewind(pass->ctx, mark);
 out:
     return status;
@@ -57,15 +59,16 @@ static colt5_status all_forward(struct pass *pass, const struct feed_forward *la
                                 const colt5_tensor *y, struct saved_feed_forward *saved)
 {
     colt5_tensor apart = *x;
+    const struct dense_input input = {.x = &apart};
     colt5_status status;
     if (x == y) {
         TRY(SCRATCH(pass, x->type, &apart, x->dims[0], x->dims[1], x->dims[2]));
         TRY(copy_tensor(pass->ctx, x, &apart));
     }
     profile_part(pass->ctx, "light feedforward");
-    TRY(dense_forward(pass, &layer->light, &apart, NULL, residual, y, &saved->light));
+    TRY(dense_forward(pass, &layer->light, &input, residual, y, &saved->light));
     profile_part(pass->ctx, "heavy feedforward");
-    TRY(dense_forward(pass, &layer->heavy, &apart, NULL, y, y, &saved->heavy));
+    TRY(dense_forward(pass, &layer->heavy, &input, y, y, &saved->heavy));
 out:
     return status;
 }
@@ -82,6 +85,7 @@ colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *
     const bool routes = N > K;
     const struct stack_mark mark = workspace_mark(pass->ctx);
     colt5_tensor s, inverses;
+    const struct dense_input input = {.x = x, .inverses = &inverses};
     colt5_status status;
 
     profile_part(pass->ctx, "router");
@@ -95,7 +99,7 @@ colt5_status feed_forward_forward(struct pass *pass, const struct feed_forward *
     profile_part(pass->ctx, "heavy feedforward");
     TRY(routed_forward(pass, &layer->heavy, x, saved));
     profile_part(pass->ctx, "light feedforward");
-    TRY(dense_forward(pass, &layer->light, x, &inverses, residual, y, &saved->light));
+    TRY(dense_forward(pass, &layer->light, &input, residual, y, &saved->light));
     profile_part(pass->ctx, "heavy feedforward");
     TRY(put_back(pass, saved, y));
 out:

@@ -80,12 +80,17 @@ colt5_tensor slice(const colt5_tensor *tensor, size_t first, size_t count);
 /* The gradient of a parameter, or NULL. */
 #define GRADIENT(pass, parameter) gradient_of((pass)->gradients, parameter)
 
-/* y = residual + FeedForward(x), all [..][D]; residual may be NULL or y. inverses f32 [rows], 1 /
- * ‖x‖ of each row, saves a pass where it is known. (dense.c) */
+/* Rows [..][D] that a feedforward normalises. Where inverses f32 [rows], 1 / ‖x‖ of each, are known
+ * that takes no pass over them; or they are normed already. */
+struct dense_input {
+    const colt5_tensor *x, *inverses;
+    bool normed;
+};
+
+/* y = residual + FeedForward(x), all [..][D]; residual may be NULL or y. (dense.c) */
 colt5_status dense_forward(struct pass *pass, const struct dense_feed_forward *dense,
-                           const colt5_tensor *x, const colt5_tensor *inverses,
-                           const colt5_tensor *residual, const colt5_tensor *y,
-                           struct saved_dense *saved);
+                           const struct dense_input *input, const colt5_tensor *residual,
+                           const colt5_tensor *y, struct saved_dense *saved);
 colt5_status dense_backward(struct pass *pass, const struct dense_feed_forward *dense,
                             const colt5_tensor *x, const struct saved_dense *saved,
                             const colt5_tensor *dy, const colt5_tensor *base,

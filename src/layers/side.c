@@ -3,8 +3,9 @@
 
 #include <colt5/ops/gather.h>
 #include <colt5/ops/linear.h>
-#include <colt5/ops/norm.h>
 #include <colt5/ops/rotary.h>
+
+#include "ops/norm.h"
 
 struct side side_of(const struct routed *routed, const colt5_tensor *x)
 {
@@ -81,6 +82,19 @@ static colt5_status normalise(struct pass *pass, const struct heavy_attention *h
     return colt5_rms_norm_forward(pass->ctx, x, &heavy->gamma->tensor, normed, NULL);
 }
 
+/* normed [B·R·M][D] of tokens that were routed */
+static colt5_status normalise_routed(struct pass *pass, const struct heavy_attention *heavy,
+                                     const struct side *side, const colt5_tensor *x,
+                                     colt5_tensor *normed)
+{
+    const size_t rows = side->R * side->M, D = x->dims[2];
+    const colt5_status status = SCRATCH(pass, x->type, normed, side->B, rows, D);
+    const colt5_tensor picked = *normed;
+    *normed = RESHAPED(normed, side->B * rows, D);
+    if (status != COLT5_OK) return status;
+    return rms_norm_picked(pass->ctx, x, &side->index, &heavy->gamma->tensor, &picked);
+}
+
 /* out = norm(tokens) · weightᵀ, a chunk of rows at a time */
 static colt5_status project(struct pass *pass, const struct heavy_attention *heavy,
                             const struct product *product)
@@ -110,12 +124,17 @@ colt5_status side_forward(struct pass *pass, const struct heavy_attention *heavy
     const struct stack_mark mark = workspace_mark(pass->ctx);
     const size_t width = weight->tensor.dims[0] / side->R;
     const colt5_tensor out_rows = rows_of(out, width);
-    colt5_tensor tokens;
+    const bool all = side->routed->all;
+    colt5_tensor tokens = rows_of(x, x->dims[2]);
     colt5_status status;
-    TRY(side_tokens(pass, side, x, &tokens));
+    if (!all) TRY(normalise_routed(pass, heavy, side, x, &tokens));
     for (size_t i = 0; i < product_count(side); i++) {
         const struct product product = product_of(pass, side, i, weight, &tokens, &out_rows);
-        TRY(project(pass, heavy, &product));
+        if (all)
+            TRY(project(pass, heavy, &product));
+        else
+            TRY(colt5_linear_forward(pass->ctx, &product.tokens, &product.weight, NULL,
+                                     &product.out));
     }
 out:
     workspace_rewind(pass->ctx, mark);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/norm.h>
+#include "ops/norm.h"
 
 #include "ops/columns.h"
 #include "ops/rows.h"
@@ -51,6 +51,22 @@ static void count_rows(colt5_context *ctx, const colt5_tensor *x, const colt5_te
     count_work(ctx, 0, (y ? 2 : 1) * colt5_tensor_count(x) * colt5_type_size(x->type));
 }
 
+/* Of rows of x, or of those that an index [B][K] picks of x [B][N][D]. */
+static colt5_status launch_rms(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *index,
+                               const colt5_tensor *gamma, const colt5_tensor *y,
+                               const colt5_tensor *scale, size_t rows)
+{
+    const size_t D = row_width(x);
+    struct row_plan plan;
+    CHECK(plan_rows(ctx, KERNEL_RMS_NORM_FORWARD, x->type, D,
+                    vector_width(ctx, x->type, D, x, gamma, y), forward_limits, &plan));
+    return launch(ctx, KERNEL_RMS_NORM_FORWARD, plan.defines, row_groups_in_turn(ctx, &plan, rows),
+                  ARGS(TENSOR(x), TENSOR(index), TENSOR(gamma), TENSOR(y), TENSOR(scale),
+                       SIZE(rows), INT((int)(index ? index->dims[1] : 0)),
+                       INT((int)(index ? x->dims[1] : 0)), SIZE(D),
+                       LOCAL(plan.group * sizeof(float))));
+}
+
 colt5_status colt5_rms_norm_forward(colt5_context *ctx, const colt5_tensor *x,
                                     const colt5_tensor *gamma, const colt5_tensor *y,
                                     const colt5_tensor *scale)
@@ -59,14 +75,15 @@ colt5_status colt5_rms_norm_forward(colt5_context *ctx, const colt5_tensor *x,
     CHECK(check_parameter(ctx, "rms_norm", "gamma", gamma, x, y));
     CHECK(check_per_row(ctx, "rms_norm", "scale", scale, x));
 
-    const size_t rows = row_count(x), D = row_width(x);
-    struct row_plan plan;
-    CHECK(plan_rows(ctx, KERNEL_RMS_NORM_FORWARD, x->type, D,
-                    vector_width(ctx, x->type, D, x, gamma, y), forward_limits, &plan));
     count_rows(ctx, x, y);
-    return launch(ctx, KERNEL_RMS_NORM_FORWARD, plan.defines, row_groups_in_turn(ctx, &plan, rows),
-                  ARGS(TENSOR(x), TENSOR(gamma), TENSOR(y), TENSOR(scale), SIZE(rows), SIZE(D),
-                       LOCAL(plan.group * sizeof(float))));
+    return launch_rms(ctx, x, NULL, gamma, y, scale, row_count(x));
+}
+
+colt5_status rms_norm_picked(colt5_context *ctx, const colt5_tensor *x, const colt5_tensor *index,
+                             const colt5_tensor *gamma, const colt5_tensor *y)
+{
+    count_rows(ctx, y, y);
+    return launch_rms(ctx, x, index, gamma, y, NULL, row_count(y));
 }
 
 colt5_status colt5_layer_norm_forward(colt5_context *ctx, const colt5_tensor *x,
