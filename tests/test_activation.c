@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/testing.h"
 
-#include <colt5/ops/activation.h>
+#include "ops/activation.h"
 
 static const size_t counts[] = {1, 7, 8, 257, 4096};
 #define CASES (3 * sizeof(counts) / sizeof(counts[0]))
@@ -121,6 +121,25 @@ START_TEST(an_odd_offset_is_no_matter)
 END_TEST
 
 /* One float32 sum, rounded once: exact. */
+/* Rows that vectors divide, and rows that they do not; in place. */
+START_TEST(columns_are_scaled)
+{
+    const size_t D = _i / 3 ? 24 : 7, count = 5 * D;
+    const colt5_type type = storage_types[_i % 3];
+    double *x = rounded_to(type, random_normal(count), count), *want = zeros(count);
+    double *scale = rounded_to(type, random_normal(D), D);
+    for (size_t i = 0; i < count; i++) want[i] = x[i] * scale[i % D];
+    struct device_tensor tx = upload(x, type, 5, D), ts = upload(scale, type, D);
+    struct device_tensor ty = poisoned_tensor(type, 5, D);
+    ck_assert_ok(scale_columns(ctx, &tx.t, &ts.t, &ty.t));
+    assert_close(&ty, want, 0, rounding(type) + 1e-7);
+    ck_assert_ok(scale_columns(ctx, &tx.t, &ts.t, &tx.t));
+    assert_close(&tx, want, 0, rounding(type) + 1e-7);
+    release(&tx), release(&ts), release(&ty);
+    free(x), free(want), free(scale);
+}
+END_TEST
+
 START_TEST(add_adds)
 {
     const size_t count = counts[_i / 3];
@@ -209,6 +228,7 @@ int main(void)
     tcase_add_test(tests, gelu_backward_at_the_ends);
     tcase_add_test(tests, the_reference_gradient_is_the_difference_quotient);
     tcase_add_test(tests, an_odd_offset_is_no_matter);
+    tcase_add_loop_test(tests, columns_are_scaled, 0, 6);
     tcase_add_loop_test(tests, add_adds, 0, CASES);
     tcase_add_loop_test(tests, bad_calls_are_refused, 0, sizeof(bad_calls) / sizeof(bad_calls[0]));
     tcase_add_test(tests, nothing_is_nothing);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/testing.h"
 
-#include <colt5/ops/norm.h>
+#include "ops/norm.h"
 
 /* Rows of one vector, of a part of a group, of several vectors a work-item, too long for registers
    in a GPU's geometry; D even and odd. */
@@ -80,6 +80,30 @@ START_TEST(rms_norm_is_the_formula)
     assert_unchanged(&v.dweight);
     ck_assert_ok(colt5_rms_norm_forward(ctx, &v.dx.t, &v.dweight.t, &v.dx.t, NULL)); /* in place */
     assert_rows(&v.dx, v.y, &v);
+    free_values(&v);
+}
+END_TEST
+
+/* Rows picked on the way: those of a sample, in any order, none for one that is not there. */
+START_TEST(picked_rows_are_normalised)
+{
+    enum { B = 2, K = 3 };
+    if (left_out(_i)) return;
+    struct values v = make_values(_i);
+    const size_t D = v.D, N = (v.rows + 1) / 2, count = B * N * D;
+    double *x = rounded_to(v.type, random_normal(count), count), *want = zeros(B * K * D);
+    const int last = (int)N - 1, index[B * K] = {last, 0, (int)N, 0, -1, last};
+    struct device_tensor dx = upload(x, v.type, B, N, D), di = upload_i32(index, B, K);
+    struct device_tensor dy = poisoned_tensor(v.type, B, K, D);
+    for (size_t r = 0; r < B * K; r++)
+        if (index[r] >= 0 && index[r] <= last)
+            reference_rms_norm_forward(x + (r / K * N + (size_t)index[r]) * D, v.weight,
+                                       want + r * D, NULL, 1, D);
+    ck_assert_ok(rms_norm_picked(ctx, &dx.t, &di.t, &v.dweight.t, &dy.t));
+    assert_rows(&dy, want, &v);
+    assert_unchanged(&dx);
+    release(&dx), release(&di), release(&dy);
+    free(x), free(want);
     free_values(&v);
 }
 END_TEST
@@ -470,6 +494,7 @@ int main(void)
     TCase *tests = tcase_create("norm");
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, rms_norm_is_the_formula, 0, CASES);
+    tcase_add_loop_test(tests, picked_rows_are_normalised, 0, CASES);
     tcase_add_loop_test(tests, layer_norm_is_the_formula, 0, CASES);
     tcase_add_loop_test(tests, y_may_be_left_out, 0, 2);
     tcase_add_loop_test(tests, layer_norm_of_a_far_row, 0, 2);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/testing.h"
 
-#include <colt5/ops/score.h>
+#include <math.h>
+
+#include "ops/score.h"
 
 /* Two routers, of R0 and R1 routing tokens, the second with tokens of each sample. */
 static const struct shape {
@@ -77,6 +79,35 @@ START_TEST(scores_are_products_with_the_tokens)
 
     release(&dx), release(&d0), release(&d1), release(&s0), release(&s1);
     free(x), free(t0), free(t1);
+}
+END_TEST
+
+/* 1 / ‖x‖ of every row beside its scores, of one pass or, with more tokens than it takes, of two.
+ */
+START_TEST(norms_come_with_the_scores)
+{
+    const struct shape s = shape_of(_i);
+    const size_t rows = s.B * s.N, R = s.R0 + s.R1;
+    double *x = rounded_to(s.type, random_normal(rows * s.D), rows * s.D), *want = zeros(rows);
+    double *token = rounded_to(s.type, random_normal(R * s.D), R * s.D);
+    for (size_t d = 0; d < s.D; d++) x[(rows - 1) * s.D + d] = 0;
+    for (size_t n = 0; n < rows; n++) {
+        for (size_t d = 0; d < s.D; d++) want[n] += x[n * s.D + d] * x[n * s.D + d];
+        want[n] = 1 / fmax(sqrt(want[n]), 1e-12);
+    }
+    struct device_tensor dx = upload(x, s.type, s.B, s.N, s.D), dt = upload(token, s.type, R, s.D);
+    struct device_tensor ds = poisoned_tensor(COLT5_F32, s.B, R, s.N);
+    struct device_tensor inverses = poisoned_tensor(COLT5_F32, s.B, s.N);
+    const colt5_score_target target = {&dt.t, &ds.t};
+
+    pretend_gpu(s.gpu);
+    ck_assert_ok(
+        score_and_norms(ctx, &dx.t, 1, &target, s.cosine ? &cosine_options : NULL, &inverses.t));
+    pretend_gpu(false);
+    assert_scores(&ds, x, token, false, s, R);
+    assert_close(&inverses, want, 0, 0x1p-20);
+    release(&dx), release(&dt), release(&ds), release(&inverses);
+    free(x), free(token), free(want);
 }
 END_TEST
 
@@ -417,6 +448,7 @@ int main(void)
     tcase_set_timeout(forward, 120);
     tcase_set_timeout(backward, 120);
     tcase_add_loop_test(forward, scores_are_products_with_the_tokens, 0, SHAPES);
+    tcase_add_loop_test(forward, norms_come_with_the_scores, 0, SHAPES);
     tcase_add_loop_test(forward, integers_are_exact, 0, 2);
     tcase_add_loop_test(forward, sums_are_better_than_running_ones, 0, 2);
     tcase_add_loop_test(forward, a_row_of_nan_stays_alone, 0, 4);

@@ -45,7 +45,7 @@ void wgmma_gemm(TENSOR(const storage, a), TENSOR(const storage, b), TENSOR(const
                 TENSOR(const int, scatter), TENSOR(const int, ranges), TENSOR(float, waiting),
                 TENSOR(int, arrived), unsigned M, unsigned N, unsigned K, unsigned b_length,
                 unsigned slabs, unsigned parts, unsigned scatter_rows, unsigned c_rows, float alpha,
-                int gelu_after, int plain_b_transposed);
+                int extras, int plain_b_transposed);
 void column_ranges(TENSOR(const storage, x), TENSOR(int, ranges), unsigned rows, unsigned length);
 void convert_operand(TENSOR(const storage, x), TENSOR(int, ranges), TENSOR(storage, lines),
                      unsigned rows, unsigned length, unsigned line);
@@ -56,17 +56,25 @@ struct call {
     const storage *a, *b, *bias;
     storage *lines;
     int *maps, *ranges, *arrived;
-    float *waiting;
+    float *waiting, *row_scale;
     result *c, *residual;
 };
+
+/* What AROUND stands for here: GELU and a residual together are GELU's slope, and a row's scale is
+ * before the bias. */
+#define SLOPES ((AROUND & 10) == 10)
+#define ADDS   ((AROUND & 8) && !SLOPES)
+#define GELUS  ((AROUND & 2) && !SLOPES)
+#define SCALES ((AROUND & 4) != 0)
+#define EXTRAS ((GELUS ? 1 : 0) | (SLOPES ? 2 : 0) | (SCALES ? 4 : 0))
 
 static void multiply(const void *arguments)
 {
     const struct call *p = arguments;
     wgmma_gemm(GIVE(p->a), GIVE(CONVERTS ? p->lines : p->b), GIVE(p->b), GIVE(p->maps), GIVE(p->c),
-               GIVE(p->bias), GIVE((const float *)NULL), GIVE(p->residual), GIVE((const int *)NULL),
+               GIVE(p->bias), GIVE(p->row_scale), GIVE(p->residual), GIVE((const int *)NULL),
                GIVE(p->ranges), GIVE(p->waiting), GIVE(p->arrived), p->M, p->N, p->K,
-               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, 0, B_TRANSPOSED);
+               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, EXTRAS, B_TRANSPOSED);
 }
 
 #if CONVERTS
@@ -153,12 +161,13 @@ static void check(const struct shape *s)
     const unsigned all = (s->K + DEPTH * together - 1) / (DEPTH * together);
     const unsigned each = (all + s->parts - 1) / s->parts, parts = (all + each - 1) / each;
     const unsigned tiles = (s->M + 127) / 128 * ((s->N + COLUMNS - 1) / COLUMNS);
-    const bool has_bias = (AROUND & 1) != 0, adds = (AROUND & 8) != 0;
+    const bool has_bias = (AROUND & 1) != 0, beside = (AROUND & 8) != 0;
     if (PAIRS) {
         spread(&a, &b, s->M, s->N, s->K);
         scale_number(&a, TRANSPOSE_A ? 5 * s->M + ODD_ROW : ODD_ROW * s->K + 5, INFINITY);
     }
     double *want = allocate(count * sizeof(*want)), *residual = allocate(count * sizeof(*residual));
+    double *scale = allocate(s->M * sizeof(*scale));
     struct call call = {.M = s->M,
                         .N = s->N,
                         .K = s->K,
@@ -174,9 +183,13 @@ static void check(const struct shape *s)
                         .arrived = allocate((size_t)tiles * 8 * sizeof(int)),
                         .waiting = allocate((size_t)parts * tiles * 128 * COLUMNS * sizeof(float)),
                         .c = allocate(count * sizeof(result)),
-                        .residual = adds ? allocate(count * sizeof(result)) : NULL};
-    for (size_t i = 0; adds && i < count; i++)
-        residual[i] = (double)(call.residual[i] = (result)(i % 5));
+                        .row_scale = SCALES ? allocate(s->M * sizeof(float)) : NULL,
+                        .residual = beside ? allocate(count * sizeof(result)) : NULL};
+    for (size_t i = 0; beside && i < count; i++)
+        residual[i] = i % 5,
+        call.residual[i] = C_F32 ? (result)(i % 5) : (result)stored((double)(i % 5));
+    for (unsigned m = 0; SCALES && m < s->M; m++)
+        scale[m] = call.row_scale[m] = 0.5f + (float)(m % 7);
     memset(call.arrived, 0, (size_t)tiles * 8 * sizeof(int));
 #if CONVERTS
     #if PAIRS && !B_TRANSPOSED
@@ -194,7 +207,11 @@ static void check(const struct shape *s)
                                             .a = a.exact,
                                             .b = b.exact,
                                             .bias = has_bias ? bias.exact : NULL,
-                                            .residual = adds ? residual : NULL},
+                                            .gelu = GELUS,
+                                            .row_scale = SCALES ? scale : NULL,
+                                            .scale_first = SCALES,
+                                            .residual = ADDS ? residual : NULL,
+                                            .gelu_input = SLOPES ? residual : NULL},
                    want);
     if (PAIRS) check_infinite_row(call.c + ODD_ROW * s->N, want + ODD_ROW * s->N, s->N);
     compare("C", call.c, C_F32, want, count, bound);
@@ -203,7 +220,8 @@ static void check(const struct shape *s)
         if (call.arrived[i]) failures++, printf("counter %zu is left at %d\n", i, call.arrived[i]);
     release(&a), release(&b), release(&bias);
     free(call.lines), free(call.ranges), free(call.maps), free(call.arrived), free(call.waiting);
-    free(call.c), free(call.residual), free(want), free(residual);
+    free(call.c), free(call.residual), free(call.row_scale);
+    free(want), free(residual), free(scale);
 }
 
 int main(void)

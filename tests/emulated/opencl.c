@@ -75,6 +75,36 @@ unsigned _Z3maxjj(unsigned a, unsigned b)
     return a > b ? a : b;
 }
 
+typedef float float4 __attribute__((vector_size(16)));
+
+float4 _Z4fabsDv4_f(float4 x)
+{
+    for (int i = 0; i < 4; i++) x[i] = fabsf(x[i]);
+    return x;
+}
+
+float4 _Z3expDv4_f(float4 x)
+{
+    for (int i = 0; i < 4; i++) x[i] = expf(x[i]);
+    return x;
+}
+
+float4 _Z10native_expDv4_f(float4 x)
+{
+    return _Z3expDv4_f(x);
+}
+
+float4 _Z12native_recipDv4_f(float4 x)
+{
+    return 1.0f / x;
+}
+
+float4 _Z3fmaDv4_fS_S_(float4 a, float4 b, float4 c)
+{
+    for (int i = 0; i < 4; i++) c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
+}
+
 typedef uint32_t uint4 __attribute__((vector_size(16)));
 
 uint4 _Z3maxDv4_jS_(uint4 a, uint4 b)
