@@ -46,19 +46,20 @@ __kernel void scatter_chain(IN_I32(index), OUT_I32(head), OUT_I32(next), ulong N
         if (mean && count > 1) sum /= (float)count;                                                 \
     }
 
-// Routed rows alone, ROW_GRID(D / WIDTH, slots): x = x·add + the sum over the row's slots.
-__kernel void scatter_slots(IN(y), IN_I32(index), IN_F32(scores), IN_I32(head), IN_I32(next),
+// Routed rows alone, ROW_GRID(D / WIDTH, slots): x = x·add + the sum over the row's slots, less `row`.
+__kernel void scatter_slots(IN(y), IN_I32(index), IN_F32(scores), IN_I32(head), IN_I32(next), IN(row),
                             INOUT(x), ulong N, ulong K, ulong D, ulong slots, int add, int mean)
 {
     const size_t d = get_global_id(0) * WIDTH, slot = grid_row();
     if (d >= D || slot >= slots) return;
     const int n = at(index, slot);
     if (!inside(n, N)) return;
-    const size_t row = slot / K * N + n;
-    if (present(next) && at(head, row) != (int)slot + 1) return; // an earlier slot sums them all
+    const size_t to = slot / K * N + n;
+    if (present(next) && at(head, to) != (int)slot + 1) return; // an earlier slot sums them all
 
     CHAIN_SUM(sum, (int)slot + 1, d);
-    put_wide(x, row * D + d, add ? get_wide(x, row * D + d) + sum : sum);
+    if (present(row)) sum -= get_wide(row, d);
+    put_wide(x, to * D + d, add ? get_wide(x, to * D + d) + sum : sum);
 }
 
 // Every row, ROW_GRID(D / WIDTH, rows): x = base + (the sum over its slots, or row without any).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/testing.h"
 
-#include <colt5/ops/scatter.h>
+#include "ops/scatter.h"
 
 static const struct shape {
     size_t B, N, K, D;
@@ -141,6 +141,26 @@ START_TEST(scatter_fill_writes_every_row)
     want_fill(&v, v.scores, true, v.row, v.base);
     ck_assert_ok(colt5_scatter_fill(ctx, &v.dy.t, &v.dindex.t, &v.dscores.t, COLT5_INDEX_REPEATED,
                                     &v.drow.t, &v.dbase.t, &v.dbase.t));
+    assert_close(&v.dbase, v.want, 1e-6, 2 * rounding(v.type));
+    free_values(&v);
+}
+END_TEST
+
+/* As the fill, from rows that have all but the slots. */
+START_TEST(slots_take_the_place_of_the_row)
+{
+    struct values v = make_values(_i, false);
+    want_fill(&v, v.scores, false, v.row, v.base);
+    ck_assert_ok(colt5_broadcast_row(ctx, &v.drow.t, &v.dbase.t, &v.dbase.t));
+    ck_assert_ok(scatter_instead(ctx, &v.dy.t, &v.dindex.t, &v.dscores.t, COLT5_INDEX_UNIQUE,
+                                 &v.drow.t, &v.dbase.t));
+    assert_equal(&v.dbase, v.want);
+    free_values(&v);
+
+    v = make_values(_i, true);
+    want_fill(&v, NULL, true, NULL, v.base);
+    ck_assert_ok(
+        scatter_instead(ctx, &v.dy.t, &v.dindex.t, NULL, COLT5_INDEX_REPEATED, NULL, &v.dbase.t));
     assert_close(&v.dbase, v.want, 1e-6, 2 * rounding(v.type));
     free_values(&v);
 }
@@ -484,6 +504,7 @@ int main(void)
     tcase_add_loop_test(tests, scatter_add_adds, 0, CASES);
     tcase_add_loop_test(tests, scatter_mean_is_the_mean, 0, CASES);
     tcase_add_loop_test(tests, scatter_fill_writes_every_row, 0, CASES);
+    tcase_add_loop_test(tests, slots_take_the_place_of_the_row, 0, CASES);
     tcase_add_loop_test(tests, broadcast_row_adds_a_row, 0, CASES);
     tcase_add_loop_test(tests, scatter_backward_is_the_gradient, 0, CASES);
     tcase_add_loop_test(tests, the_reference_gradient_is_the_difference_quotient, 0, 2);

@@ -28,7 +28,8 @@ out:
 static struct heavy_branch branch_of(const struct attention *layer,
                                      const struct saved_attention *saved)
 {
-    return (struct heavy_branch){&layer->heavy, layer->null_q, &saved->q, &saved->kv};
+    return (struct heavy_branch){&layer->heavy, layer->null_q, &saved->q, &saved->kv,
+                                 layer->has_light};
 }
 
 colt5_status attention_layer_forward(struct pass *pass, const struct attention *layer,
@@ -40,9 +41,11 @@ colt5_status attention_layer_forward(struct pass *pass, const struct attention *
 
     TRY(route(pass, layer, x, saved));
     const struct heavy_branch branch = branch_of(layer, saved);
+    /* The light branch writes every row, null_q with them; the heavy one those of its queries. */
+    const colt5_tensor *row = layer->null_q && !saved->q.all ? &layer->null_q->tensor : NULL;
+    if (layer->has_light)
+        TRY(local_forward(pass, &layer->light, x, row, residual, y, &saved->light));
     TRY(heavy_forward(pass, &branch, x, residual, y, &saved->heavy));
-    workspace_rewind(pass->ctx, mark);
-    if (layer->has_light) TRY(local_forward(pass, &layer->light, x, y, y, &saved->light));
 out:
     workspace_rewind(pass->ctx, mark);
     return status;

@@ -4,9 +4,9 @@
 #include <colt5/ops/activation.h>
 #include <colt5/ops/flash_attention.h>
 #include <colt5/ops/linear.h>
-#include <colt5/ops/scatter.h>
 
 #include "layers/side.h"
+#include "ops/scatter.h"
 
 /* The inputs of flash attention, with tensors they point to. */
 struct inputs {
@@ -108,6 +108,7 @@ static colt5_status put_back(struct pass *pass, const struct heavy_branch *branc
     const colt5_tensor *weight = &branch->heavy->to_out->tensor, *scores = routed_scores(q);
     const colt5_tensor value_rows = rows_of(&saved->values, branch->heavy->H * branch->heavy->E);
     const size_t B = y->dims[0], D = y->dims[2], Q = q->K;
+    if (branch->beside_light) residual = y;
     if (q->all) {
         const colt5_tensor some_y = chunk_of(y, c),
                            some_base = chunk_of(residual ? residual : y, c);
@@ -125,8 +126,13 @@ static colt5_status put_back(struct pass *pass, const struct heavy_branch *branc
         TRY(SCRATCH(pass, y->type, &saved->out, B, Q, D));
     const colt5_tensor out_rows = rows_of(&saved->out, D);
     TRY(colt5_linear_forward(ctx, &value_rows, weight, NULL, &out_rows));
-    TRY(colt5_scatter_fill(ctx, &saved->out, &index, scores ? &rows : NULL, index_kind(q),
-                           branch->null_q ? &branch->null_q->tensor : NULL, residual, y));
+    const colt5_tensor *row = branch->null_q ? &branch->null_q->tensor : NULL;
+    if (branch->beside_light)
+        TRY(scatter_instead(ctx, &saved->out, &index, scores ? &rows : NULL, index_kind(q), row,
+                            y));
+    else
+        TRY(colt5_scatter_fill(ctx, &saved->out, &index, scores ? &rows : NULL, index_kind(q), row,
+                               residual, y));
 out:
     workspace_rewind(ctx, mark);
     return status;

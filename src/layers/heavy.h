@@ -10,11 +10,13 @@ struct heavy_branch {
     const struct heavy_attention *heavy;
     const struct parameter *null_q;
     const struct routed *q, *kv;
+    bool beside_light; /* of a forward: y holds residual + light + null_q */
 };
 
 /*
  * With context and queries among the tokens of x, y [B][N][D] = residual + score · heavy; rows of
- * other tokens are residual + null_q. residual may be NULL: zeros.
+ * other tokens are residual + null_q. residual may be NULL: zeros. Beside a light branch y has all
+ * but score · heavy, and only rows of queries are read and written.
  */
 colt5_status heavy_forward(struct pass *pass, const struct heavy_branch *branch,
                            const colt5_tensor *x, const colt5_tensor *residual,

@@ -66,8 +66,8 @@ out:
 /* y = residual + to_out(attention(rotary(to_qkv(norm(x))))) for the queries of a chunk */
 static colt5_status chunk_forward(struct pass *pass, const struct local_attention *local,
                                   const colt5_tensor *x, struct chunk queries,
-                                  const colt5_tensor *residual, const colt5_tensor *y,
-                                  struct saved_local *saved)
+                                  const colt5_tensor *row, const colt5_tensor *residual,
+                                  const colt5_tensor *y, struct saved_local *saved)
 {
     colt5_context *ctx = pass->ctx;
     const size_t N = x->dims[1], H = local->H, E = local->E;
@@ -93,17 +93,19 @@ static colt5_status chunk_forward(struct pass *pass, const struct local_attentio
     const colt5_tensor value_rows = rows_of(&saved->values, H * E);
     const colt5_tensor y_rows = rows_of(y, x->dims[2]);
     const colt5_tensor residual_rows = rows_of(residual ? residual : y, x->dims[2]);
-    TRY(colt5_linear_forward(ctx, &value_rows, &local->to_out->tensor,
-                             &(colt5_linear_options){.residual = residual ? &residual_rows : NULL},
-                             &y_rows));
+    TRY(colt5_linear_forward(
+        ctx, &value_rows, &local->to_out->tensor,
+        &(colt5_linear_options){.bias = row, .residual = residual ? &residual_rows : NULL},
+        &y_rows));
 out:
     workspace_rewind(ctx, mark);
     return status;
 }
 
 colt5_status local_forward(struct pass *pass, const struct local_attention *local,
-                           const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y, struct saved_local *saved)
+                           const colt5_tensor *x, const colt5_tensor *row,
+                           const colt5_tensor *residual, const colt5_tensor *y,
+                           struct saved_local *saved)
 {
     const size_t B = x->dims[0], N = x->dims[1];
     /* What is saved is of the whole. */
@@ -113,7 +115,7 @@ colt5_status local_forward(struct pass *pass, const struct local_attention *loca
         const colt5_tensor some_y = chunk_of(y, c);
         const colt5_tensor some_residual = chunk_of(residual ? residual : y, c);
         const colt5_status status =
-            chunk_forward(pass, local, x, c, residual ? &some_residual : NULL, &some_y, saved);
+            chunk_forward(pass, local, x, c, row, residual ? &some_residual : NULL, &some_y, saved);
         if (status != COLT5_OK) return status;
     }
     profile_part(pass->ctx, NULL);

@@ -96,10 +96,12 @@ colt5_status dense_backward(struct pass *pass, const struct dense_feed_forward *
                             const colt5_tensor *dy, const colt5_tensor *base,
                             const colt5_tensor *dx);
 
-/* y = residual + attention in a window around each token of x [B][N][D]. (local.c) */
+/* y = residual + attention in a window around each token of x [B][N][D], and row [D] in each row;
+ * residual and row may be NULL. (local.c) */
 colt5_status local_forward(struct pass *pass, const struct local_attention *local,
-                           const colt5_tensor *x, const colt5_tensor *residual,
-                           const colt5_tensor *y, struct saved_local *saved);
+                           const colt5_tensor *x, const colt5_tensor *row,
+                           const colt5_tensor *residual, const colt5_tensor *y,
+                           struct saved_local *saved);
 colt5_status local_backward(struct pass *pass, const struct local_attention *local,
                             const colt5_tensor *x, const struct saved_local *saved,
                             const colt5_tensor *dy, const colt5_tensor *base,

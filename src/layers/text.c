@@ -23,7 +23,8 @@ static colt5_status training_forward(struct pass *pass, const colt5_tensor *ids,
     TRY(keep(ctx, y->type, y->rank, y->dims, &x));
     TRY(keep(ctx, y->type, y->rank, y->dims, &saved->last));
     TRY(colt5_embedding_forward(ctx, ids, &text->token_emb->tensor, &saved->x));
-    TRY(local_forward(&saving, &text->embed_attn, &saved->x, &saved->x, &x, &saved->embed_attn));
+    TRY(local_forward(&saving, &text->embed_attn, &saved->x, NULL, &saved->x, &x,
+                      &saved->embed_attn));
     TRY(blocks_forward(pass, &x, &saved->last));
     TRY(colt5_rms_norm_forward(ctx, &saved->last, &text->norm_gamma->tensor, y, NULL));
 out:
@@ -39,7 +40,7 @@ static colt5_status plain_forward(struct pass *pass, const colt5_tensor *ids, co
     colt5_status status;
     TRY(scratch(ctx, y->type, y->rank, y->dims, &x));
     TRY(colt5_embedding_forward(ctx, ids, &text->token_emb->tensor, &x));
-    TRY(local_forward(pass, &text->embed_attn, &x, &x, y, &unsaved));
+    TRY(local_forward(pass, &text->embed_attn, &x, NULL, &x, y, &unsaved));
     TRY(blocks_forward(pass, y, y));
     TRY(colt5_rms_norm_forward(ctx, y, &text->norm_gamma->tensor, &x, NULL));
     TRY(copy_tensor(ctx, &x, y));

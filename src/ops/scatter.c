@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <colt5/ops/scatter.h>
+#include "ops/scatter.h"
 
 #include "ops/rows.h"
 #include "ops/warps.h"
@@ -89,8 +89,8 @@ static colt5_status launch_scatter(colt5_context *ctx, const struct scatter *cal
                            TENSOR(base), TENSOR(x), SIZE(D), SIZE(rows), INT(call->mean)));
     return launch(ctx, KERNEL_SCATTER_SLOTS, defines, ROW_GRID(D / width, slots),
                   ARGS(TENSOR(y), TENSOR(index), TENSOR(scores), TENSOR(head), TENSOR(next),
-                       TENSOR(x), SIZE(N), SIZE(K), SIZE(D), SIZE(slots), INT(base != NULL),
-                       INT(call->mean)));
+                       TENSOR(row), TENSOR(x), SIZE(N), SIZE(K), SIZE(D), SIZE(slots),
+                       INT(base != NULL), INT(call->mean)));
 }
 
 static colt5_status run_scatter(colt5_context *ctx, void *argument)
@@ -174,6 +174,21 @@ colt5_status colt5_scatter_fill(colt5_context *ctx, const colt5_tensor *y,
                                          .kind = kind,
                                          .mean = true,
                                          .every_row = true});
+}
+
+colt5_status scatter_instead(colt5_context *ctx, const colt5_tensor *y, const colt5_tensor *index,
+                             const colt5_tensor *scores, colt5_index_kind kind,
+                             const colt5_tensor *row, const colt5_tensor *x)
+{
+    return scatter(ctx, (struct scatter){.op = "scatter_instead",
+                                         .y = y,
+                                         .index = index,
+                                         .scores = scores,
+                                         .row = row,
+                                         .base = x,
+                                         .x = x,
+                                         .kind = kind,
+                                         .mean = true});
 }
 
 colt5_status colt5_broadcast_row(colt5_context *ctx, const colt5_tensor *row,
