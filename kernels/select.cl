@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The exact top K of every row, by position: a radix selection over routing_order (selection.cl). Of long
-// rows; short ones: select_row.cl.
+// The exact top K of every row, by position: a radix selection over routing_order (selection.cl).
 //
 // s [rows][N] f32, R rows share a mask of `samples` [N], taken in turn; index, gates and routed
-// [rows][K]. Digits of `bits` bits. A work-group each `chunk` elements: select_histogram once a digit,
-// select_count, select_write. Local memory: `bins`, which later holds two bits an element; `sums`, two uints
-// a work-item. Reads s once a digit and twice more.
+// [rows][K]. Digits of `bits` bits. Short rows: select_row, one work-group a row. Long rows: a
+// work-group each `chunk` elements, select_histogram once a digit, select_count, select_write. Local
+// memory: `bins`, which later holds two bits an element; `sums`, two uints a work-item. Reads s once a
+// digit and twice more.
 
 #define KEY_BITS 33
 
@@ -64,6 +64,21 @@ inline void mark(const scope *row, threshold t, __local uint *words)
     {                                                                                               \
         &at(s, (row)*N), MASK_OF(row), N, (part)*chunk, min(((part) + 1) * chunk, N), bits, copies  \
     }
+
+// GROUPS(rows, 1, 1), chunk = N.
+__kernel void select_row(ROW_ARGUMENTS, PICKS_ARGUMENTS, __local uint *bins,
+                         __local uint *sums)
+{
+    const size_t r = get_group_id(0);
+    const scope row = ROW_SCOPE(r, 0);
+    threshold t = {0, 0, (uint)K};
+    while (t.known < digits_of(bits)) {
+        fill_bins(&row, t, bins);
+        t = narrow(t, bits, bins, sums);
+    }
+    mark(&row, t, bins);
+    write_marked((picks)PICKS(r, row.mask), 0, N, t.need, (uint2)(0, 0), bins, sums);
+}
 
 // The threshold after `known` digits, from the histograms [digits][1 << bits] of a row.
 inline threshold recall(uint known, uint K, uint bits, __global const int *histogram,

@@ -352,7 +352,7 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
         {"mma", {140, 264, 200}, COLT5_BF16, 1, 1, 2, 255 - SCATTER},
         {"wgmma", {264, 136, 264}, COLT5_BF16, 0, 1, 0, GELU_INPUT},
         {"wgmma", {136, 136, 520}, COLT5_F32, 0, 3, 0, GELU_INPUT},
-        {"wgmma", {264, 134, 264}, COLT5_F16, 0, 1, 0, GELU_INPUT},
+        {"wgmma", {264, 134, 264}, COLT5_F16, 0, 1, 2, GELU_INPUT},
         {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, ROW_SCALE | SCALE_FIRST | BIAS | GELU},
         {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 2, ROW_SCALE | SCALE_FIRST | BIAS | GELU},
         {"wgmma", {136, 264, 200}, COLT5_F16, 0, 1, 2, 255}};

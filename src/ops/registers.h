@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels on GPUs that take a whole row in one work-group, in its registers or again and again: in
- * which shape a device runs them. */
+/* Kernels on GPUs that keep a whole row in the registers of one work-group: in which shape a device
+ * takes them. */
 #ifndef COLT5_OPS_REGISTERS_H
 #define COLT5_OPS_REGISTERS_H
 
@@ -21,9 +21,6 @@ struct register_kernel {
     /* Does a row of N floats in the shape of plan; sets *works where the result is right. */
     colt5_status (*trial)(colt5_context *ctx, const struct register_plan *plan, size_t N,
                           bool *works);
-    /* Its values stay in registers. An item of NVIDIA's has 128 of them even where 512 items share
-     * them: half as many items with twice the values are tried first there. */
-    bool keeps;
 };
 
 /*

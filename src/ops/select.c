@@ -6,7 +6,6 @@
 #include <colt5/device.h>
 
 #include "ops/registers.h"
-#include "ops/warps.h"
 #include "runtime/check.h"
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
@@ -75,17 +74,15 @@ static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
 #define LOCAL_ARGS(bits, call, group)                                                              \
     LOCAL(local_bytes((call)->copies, bits, (call)->chunk)), LOCAL((group)*2 * sizeof(cl_uint))
 
-/* Rows by a work-group each; group 0: as many work-items as the driver says that it may have. */
-static colt5_status launch_rows(colt5_context *ctx, const struct selection *call, size_t group)
+/* A row's keys in registers: digits of 8 or 11 bits, as in select_registers.cl. */
+static colt5_status select_registers(colt5_context *ctx, const struct selection *call,
+                                     const struct register_plan *plan)
 {
-    const struct define *defines =
-        DEFINES(DEFINE("SERIAL", call->cpu), DEFINE("WARPS", !call->cpu && warps_wanted(ctx)),
-                DEFINE("GROUP", group));
-    if (!group) CHECK(choose_group(ctx, KERNEL_SELECT_ROW, call, defines, &group));
-    return launch(ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
-                  ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples),
-                       SIZE(call->N), INT((int)call->bits), INT((int)call->copies),
-                       PICKS_ARGS(call), LOCAL_ARGS(call->bits, call, group)));
+    const size_t bits = plan->group * plan->values > 8192 ? 11 : 8;
+    return launch(
+        ctx, KERNEL_SELECT_REGISTERS, plan->defines, GROUPS(call->rows, 1, 1, plan->group),
+        ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples), SIZE(call->N),
+             INT((int)call->copies), PICKS_ARGS(call), LOCAL_ARGS(bits, call, plan->group)));
 }
 
 /* Whether index holds every token of the row from the least chosen one on, in ascending order. */
@@ -102,8 +99,8 @@ static bool are_first(const float *s, size_t N, const int32_t *index, size_t K)
     return above == K;
 }
 
-static colt5_status try_rows(colt5_context *ctx, const struct register_plan *plan, size_t N,
-                             bool *works)
+static colt5_status try_registers(colt5_context *ctx, const struct register_plan *plan, size_t N,
+                                  bool *works)
 {
     const size_t K = N / 3 + 1;
     struct row_trial trial;
@@ -113,7 +110,7 @@ static colt5_status try_rows(colt5_context *ctx, const struct register_plan *pla
     TRY(row_trial_make(ctx, N, &trial));
     TRY(scratch(ctx, COLT5_I32, 3, (size_t[]){1, 1, K}, &index));
     plan_selection(ctx, &call);
-    TRY(launch_rows(ctx, &call, plan->group));
+    TRY(select_registers(ctx, &call, plan));
     TRY(colt5_tensor_read(ctx, &index, trial.result));
     *works = are_first(trial.values, N, trial.result, K);
 out:
@@ -121,13 +118,18 @@ out:
     return status;
 }
 
-static const struct register_kernel by_group = {REGISTERS_OF_SELECT, "select", try_rows, false};
+static const struct register_kernel in_registers = {REGISTERS_OF_SELECT, "select", try_registers};
 
-static colt5_status select_rows(colt5_context *ctx, const struct selection *call)
+static colt5_status select_row(colt5_context *ctx, const struct selection *call)
 {
+    const struct define *defines = SELECT_DEFINES(call);
     struct register_plan plan = {.group = 0};
-    if (!call->cpu) CHECK(plan_registers(ctx, &by_group, call->N, &plan));
-    return launch_rows(ctx, call, plan.group);
+    size_t group;
+    if (!call->cpu) CHECK(plan_registers(ctx, &in_registers, call->N, &plan));
+    if (plan.group) return select_registers(ctx, call, &plan);
+    CHECK(choose_group(ctx, KERNEL_SELECT_ROW, call, defines, &group));
+    return launch(ctx, KERNEL_SELECT_ROW, defines, GROUPS(call->rows, 1, 1, group),
+                  ARGS(ROW_ARGS(call), PICKS_ARGS(call), LOCAL_ARGS(call->bits, call, group)));
 }
 
 static colt5_status fill_histograms(colt5_context *ctx, const struct selection *call, size_t digits,
@@ -182,7 +184,7 @@ colt5_status select_tokens(colt5_context *ctx, const colt5_tensor *s, const colt
     plan_selection(ctx, &call);
     const size_t picked = call.rows * call.K * (4 + (gates ? 4 : 0) + (routed ? 1 : 0));
     count_work(ctx, 0, call.rows * 4 * call.N + picked + (mask ? colt5_tensor_count(mask) : 0));
-    return call.parts == 1 ? select_rows(ctx, &call)
+    return call.parts == 1 ? select_row(ctx, &call)
                            : workspace_call(ctx, "select", select_long, &call, NULL, 0);
 }
 

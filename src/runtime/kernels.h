@@ -70,7 +70,7 @@
     X(score) \
     X(score_rows) \
     X(select) \
-    X(select_row) \
+    X(select_registers) \
     X(selection) \
     X(sinkhorn) \
     X(sinkhorn_backward) \
@@ -171,7 +171,8 @@
     X(SCORE_ROWS, score_rows, score_rows) \
     X(SELECT_COUNT, select, select_count) \
     X(SELECT_HISTOGRAM, select, select_histogram) \
-    X(SELECT_ROW, select_row, select_row) \
+    X(SELECT_REGISTERS, select_registers, select_registers) \
+    X(SELECT_ROW, select, select_row) \
     X(SELECT_WRITE, select, select_write) \
     X(SINKHORN_CHOOSE, sinkhorn, sinkhorn_choose) \
     X(SINKHORN_COLLECT, sinkhorn_backward, sinkhorn_collect) \
@@ -257,7 +258,7 @@
     X(score, warps) \
     X(score_rows, warps) \
     X(select, selection) \
-    X(select_row, selection) \
+    X(select_registers, selection) \
     X(selection, routing_order) \
     X(selection, row_warps) \
     X(sinkhorn, gumbel) \
