@@ -25,7 +25,9 @@
 #endif
 
 #ifndef AT_ONCE
-    #define AT_ONCE 4 // rows a work-item of score_backward reads before it uses them; 1 on CPUs
+    // Rows a work-item of score_backward, and half those that one of score_reduce, reads before it uses
+    // them; 1 on CPUs.
+    #define AT_ONCE 4
 #endif
 #define COLUMNS 16 // neighbouring d of a work-group of score_reduce: a line of the cache
 
@@ -234,10 +236,16 @@ __kernel void score_reduce(IN_F32(sums), ulong all, INOUT(dtoken0), ulong step0,
         dtoken0_buffer + dtoken0_offset + b * step0, dtoken1_buffer + dtoken1_offset + b * step1,
         dtoken2_buffer + dtoken2_offset + b * step2, dtoken3_buffer + dtoken3_offset + b * step3};
     const bool wanted[] = {present(dtoken0), present(dtoken1), present(dtoken2), present(dtoken3)};
+    const size_t lines = get_local_size(0) / COLUMNS;
     float even = 0, odd = 0;
-    for (size_t i = line, lines = get_local_size(0) / COLUMNS; d < D && i < rows; i += 2 * lines) {
-        even += at(sums, t * all + (b * rows + i) * D + d);
-        if (i + lines < rows) odd += at(sums, t * all + (b * rows + i + lines) * D + d);
+    for (size_t i = line; d < D && i < rows; i += 2 * AT_ONCE * lines) {
+        float v[2 * AT_ONCE]; // the last row again where there are fewer
+        for (uint n = 0; n < 2 * AT_ONCE; n++)
+            v[n] = at(sums, t * all + (b * rows + min(i + n * lines, (size_t)rows - 1)) * D + d);
+        for (uint n = 0; n < 2 * AT_ONCE; n += 2) {
+            if (i + n * lines < rows) even += v[n];
+            if (i + (n + 1) * lines < rows) odd += v[n + 1];
+        }
     }
     scratch[item] = even + odd;
     barrier(CLK_LOCAL_MEM_FENCE);
