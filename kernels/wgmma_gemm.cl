@@ -66,9 +66,9 @@ inlined void finish_work(struct around *around, __local uchar *stage, ulong map,
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F32(row_scale), C_IN(residual),
-           IN_I32(index), IN_I32(scatter), IN_I32(ranges), INOUT_F32(waiting), OUT_I32(arrived), const uint M, const uint N,
-           const uint K, const uint b_length, const uint slabs, const uint parts, const uint index_rows,
-           const uint a_rows, const uint scatter_rows, const uint c_rows, const float alpha, const int extras, const int plain_b_transposed)
+           IN_I32(scatter), IN_I32(ranges), INOUT_F32(waiting), OUT_I32(arrived), const uint M, const uint N,
+           const uint K, const uint b_length, const uint slabs, const uint parts, const uint scatter_rows,
+           const uint c_rows, const float alpha, const int extras, const int plain_b_transposed)
 {
     __local uchar arena[RING] __attribute__((aligned(1024)));
     RETARGET(ALL_BYTES, REGISTERS);
@@ -87,20 +87,13 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     all.works = IN_PARTS ? tiles * parts : tiles;
     const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
-        GIVE_UP_REGISTERS(GATHERED ? 32 : 24);
+        GIVE_UP_REGISTERS(24);
         const uint warp = (item - CONSUMERS) / 32, map = base + MAPS + warp * 128;
         const ulong published = where + warp * 128;
         if (warp == 0) {
-#if GATHERED
-            const gathered from = {index_buffer + index_offset, M, index_rows, a_rows, M / index_rows * a_rows};
-            make_map(0, map, a_buffer + a_offset, from.all_rows, N, K, b_length);
-            publish_tensor_map(published, map);
-            fetch_gathered(&all, base, published, &from);
-#else
             make_map(0, map, a_buffer + a_offset, M, N, K, b_length);
             publish_tensor_map(published, map);
             if (this_lane() == 0) fetch_all(&all, base, published, true);
-#endif
         } else if (warp == 1) {
             make_map(1, map, b_buffer + b_offset, M, N, K, b_length);
             publish_tensor_map(published, map);

@@ -6,7 +6,7 @@
 #include "gemm/gemm.h"
 
 /* Kernels a backend may have; each is tested before its first use in a context. */
-#define GEMM_VARIANTS 24576
+#define GEMM_VARIANTS 12288
 
 struct gemm_backend {
     const char *name; /* as COLT5_GEMM has it */
@@ -91,7 +91,7 @@ static inline size_t gemm_pair_stride(size_t length)
 }
 
 /* What is known of a kernel; from GEMM_WRONG on it is left out. */
-enum gemm_verdict { GEMM_UNTRIED, GEMM_WORKS, GEMM_WRONG, GEMM_REFUSED }; /* of two bits */
+enum gemm_verdict { GEMM_UNTRIED, GEMM_WORKS, GEMM_WRONG, GEMM_REFUSED };
 
 /* A small product with a known answer, by the kernel that would run this one: GEMM_WORKS if the
  * answer came, GEMM_REFUSED if the kernel did not build. Where it is left out the log is told why.

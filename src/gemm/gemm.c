@@ -18,9 +18,9 @@
 /* What a context keeps: the backends in the order they are tried, and which of their kernels have
  * shown that they multiply. */
 struct gemm_state {
-    const struct gemm_backend *order[BACKENDS + 1];      /* NULL ends */
-    unsigned char verdicts[BACKENDS][GEMM_VARIANTS / 4]; /* two bits each, enum gemm_verdict */
-    bool by_name;                                        /* the first was asked for by its name */
+    const struct gemm_backend *order[BACKENDS + 1];  /* NULL ends */
+    unsigned char verdicts[BACKENDS][GEMM_VARIANTS]; /* enum gemm_verdict */
+    bool by_name;                                    /* the first was asked for by its name */
     bool unplanned; /* a backend failed since the last plan, which was made for it */
 };
 
@@ -74,7 +74,7 @@ static bool set_order(const colt5_context *ctx, struct gemm_state *state, const 
 {
     const struct gemm_backend *const *order = device_order(ctx);
     size_t count = 0;
-    memset(state->verdicts, 0, sizeof(state->verdicts)); /* GEMM_UNTRIED */
+    memset(state->verdicts, GEMM_UNTRIED, sizeof(state->verdicts));
     for (size_t i = 0; name && order[i]; i++)
         if (!strcmp(order[i]->name, name)) state->order[count++] = order[i];
     state->by_name = count > 0;
@@ -117,19 +117,6 @@ colt5_status gemm_prefer(colt5_context *ctx, const char *name)
     return COLT5_OK;
 }
 
-static enum gemm_verdict verdict_of(const struct gemm_state *state, size_t i, unsigned variant)
-{
-    return state->verdicts[i][variant / 4] >> variant % 4 * 2 & 3;
-}
-
-static void set_verdict(struct gemm_state *state, size_t i, unsigned variant,
-                        enum gemm_verdict verdict)
-{
-    unsigned char *four = &state->verdicts[i][variant / 4];
-    const unsigned shift = variant % 4 * 2;
-    *four = (unsigned char)((*four & ~(3u << shift)) | (unsigned)verdict << shift);
-}
-
 const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
 {
     struct gemm_state *state;
@@ -137,7 +124,7 @@ const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (takes(ctx, state, i, product) &&
-            verdict_of(state, i, backend->variant(ctx, product)) < GEMM_WRONG)
+            state->verdicts[i][backend->variant(ctx, product)] < GEMM_WRONG)
             return backend->name;
     }
     return "";
@@ -158,8 +145,8 @@ static colt5_status try_out(colt5_context *ctx, struct gemm_state *state, size_t
     enum gemm_verdict verdict;
     const colt5_status status = gemm_self_test(ctx, backend, product, &verdict);
     if (status != COLT5_OK) return status;
-    if (verdict == GEMM_REFUSED) memset(state->verdicts[i], 0xFF, sizeof(state->verdicts[i]));
-    set_verdict(state, i, backend->variant(ctx, product), verdict);
+    if (verdict == GEMM_REFUSED) memset(state->verdicts[i], verdict, GEMM_VARIANTS);
+    state->verdicts[i][backend->variant(ctx, product)] = (unsigned char)verdict;
     if (verdict != GEMM_WORKS) state->unplanned = true;
     return COLT5_OK;
 }
@@ -187,13 +174,11 @@ static colt5_status run_product(colt5_context *ctx, void *call)
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (!takes(ctx, state, i, product)) continue;
-        const unsigned variant = backend->variant(ctx, product);
-        const enum gemm_verdict verdict = verdict_of(state, i, variant);
-        if (verdict < GEMM_WRONG && ctx->planning) return run_with(ctx, backend, product);
-        if (verdict == GEMM_UNTRIED) status = try_out(ctx, state, i, product);
+        const unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
+        if (*verdict < GEMM_WRONG && ctx->planning) return run_with(ctx, backend, product);
+        if (*verdict == GEMM_UNTRIED) status = try_out(ctx, state, i, product);
         if (status != COLT5_OK) return status;
-        if (verdict_of(state, i, variant) == GEMM_WORKS)
-            return run_proved(ctx, state, backend, product);
+        if (*verdict == GEMM_WORKS) return run_proved(ctx, state, backend, product);
     }
     return fail(ctx, COLT5_ERROR_INTERNAL, "%s: no backend multiplies %s rightly on this device",
                 product->op, colt5_type_name(product->a->type));

@@ -53,13 +53,10 @@ static bool aligned(const colt5_tensor *tensor, size_t length)
 
 static bool can(const colt5_context *ctx, const struct gemm *product)
 {
-    if (!retarget_can(ctx) || product->K == 0 || (product->index && product->a_rows == 0))
-        return false;
-    const struct wgmma_plan plan = wgmma_plan(ctx, product);
     colt5_tensor a = *product->a;
-    if (product->index && !plan.gathers) a.offset = 0; /* where they are gathered to */
-    return aligned(&a, along_a(product)) &&
-           (plan.converts_b || aligned(product->b, along_b(product)));
+    if (product->index) a.offset = 0; /* where they are gathered to */
+    return retarget_can(ctx) && product->K > 0 && aligned(&a, along_a(product)) &&
+           (wgmma_plan(ctx, product).converts_b || aligned(product->b, along_b(product)));
 }
 
 static bool pays(const struct gemm *product)
@@ -94,7 +91,6 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
     number = 2 * number + product->transpose_b;
     number = 2 * number + (product->c->type == COLT5_F32);
     number = 2 * number + plan.in_parts;
-    number = 2 * number + plan.gathers;
     return 64 * number + around_of(product);
 }
 
@@ -143,7 +139,6 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
         DEFINE("TRANSPOSE_B", plan->converts_b || product->transpose_b),
         DEFINE("PAIRS", plan->by_pairs),
         DEFINE("IN_PARTS", plan->in_parts),
-        DEFINE("GATHERED", plan->gathers),
         DEFINE("COLUMNS", plan->columns),
         DEFINE("ALTERNATE", plan->alternates),
         DEFINE("STAGES", wide ? WIDE_STAGES : tuned(ctx, TUNED_WGMMA_STAGES)),
@@ -155,15 +150,13 @@ static colt5_status launch_wgmma(colt5_context *ctx, const struct wgmma_call *ca
         ARGS(TENSOR(product->a), TENSOR(plan->converts_b ? &call->lines : product->b),
              TENSOR(plan->by_pairs ? product->b : NULL), TENSOR(&call->maps), TENSOR(product->c),
              TENSOR(product->bias), TENSOR(product->row_scale), TENSOR(gemm_beside(product)),
-             TENSOR(plan->gathers ? product->index : NULL), TENSOR(product->scatter),
-             TENSOR(plan->by_pairs ? &call->ranges : NULL),
+             TENSOR(product->scatter), TENSOR(plan->by_pairs ? &call->ranges : NULL),
              TENSOR(plan->in_parts ? &call->waiting : NULL),
              TENSOR(plan->in_parts ? &call->arrivals : NULL), INT((int)product->M),
              INT((int)product->N), INT((int)product->K),
              INT((int)(plan->converts_b ? call->lines.dims[1] : product->K)), INT((int)plan->slabs),
-             INT((int)plan->parts), INT((int)product->index_rows), INT((int)product->a_rows),
-             INT((int)product->scatter_rows), INT((int)product->c_rows), FLOAT(gemm_alpha(product)),
-             INT(gemm_extras(product)), INT(product->transpose_b)));
+             INT((int)plan->parts), INT((int)product->scatter_rows), INT((int)product->c_rows),
+             FLOAT(gemm_alpha(product)), INT(gemm_extras(product)), INT(product->transpose_b)));
 }
 
 static colt5_status prepare_b(colt5_context *ctx, struct wgmma_call *call)
@@ -200,8 +193,7 @@ static colt5_status run(colt5_context *ctx, const struct gemm *product)
     struct gemm call = *product;
     colt5_tensor rows;
     colt5_status status = COLT5_OK;
-    if (product->index && !wgmma_plan(ctx, product).gathers)
-        status = gemm_gather(ctx, product, &rows, &call);
+    if (product->index) status = gemm_gather(ctx, product, &rows, &call);
     if (status == COLT5_OK) status = run_aligned(ctx, &call);
     workspace_rewind(ctx, mark);
     return status;

@@ -71,7 +71,6 @@ struct wgmma_plan wgmma_plan(const colt5_context *ctx, const struct gemm *produc
     const size_t units = ctx->info.compute_units;
     const bool is_f32 = product->a->type == COLT5_F32;
     struct wgmma_plan plan = {.by_pairs = is_f32 && ctx->math == COLT5_MATH_STRICT};
-    plan.gathers = like->index && !plan.by_pairs;
     plan.converts_b = is_f32 && (plan.by_pairs || !product->transpose_b);
     plan.columns = best_columns(like, plan.by_pairs, units);
     plan.tiles = tiles_of(product, plan.columns);

@@ -16,7 +16,6 @@ struct wgmma_plan {
     bool alternates; /* the consumers of a work-group take turns, the kernel's ALTERNATE: one
                         finishes its tile while the other one multiplies */
     bool in_parts;   /* K may be cut */
-    bool gathers;    /* rows of A as they are fetched; of pairs, which may be read again, before */
     size_t columns;  /* of C in a tile */
     size_t tiles;    /* of C */
     size_t parts;    /* of K */

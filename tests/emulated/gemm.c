@@ -2,7 +2,7 @@
 /*
  * wgmma_gemm, and the kernel that converts its floats, built for this CPU (script/check-emulated),
  * beside the reference in double precision. Built with the defines of the kernels: STORAGE, PAIRS,
- * TRANSPOSE_A, TRANSPOSE_B, C_F32, COLUMNS, IN_PARTS, GATHERED, AROUND, and for floats TRANSPOSED.
+ * TRANSPOSE_A, TRANSPOSE_B, C_F32, COLUMNS, IN_PARTS, AROUND, and for floats TRANSPOSED.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,10 +12,6 @@
 #include "lanes.h"
 #include "numbers.h"
 #include "reference/reference.h"
-
-#ifndef GATHERED
-    #define GATHERED 0
-#endif
 
 #define GROUP   384
 #define ODD_ROW 3 /* of pairs: an infinity is in it */
@@ -46,11 +42,10 @@ static const double bound = PAIRS    ? 3e-7
 void wgmma_gemm(TENSOR(const storage, a), TENSOR(const storage, b), TENSOR(const storage, plain_b),
                 TENSOR(int, maps), TENSOR(result, c), TENSOR(const storage, bias),
                 TENSOR(const float, row_scale), TENSOR(const result, residual),
-                TENSOR(const int, index), TENSOR(const int, scatter), TENSOR(const int, ranges),
-                TENSOR(float, waiting), TENSOR(int, arrived), unsigned M, unsigned N, unsigned K,
-                unsigned b_length, unsigned slabs, unsigned parts, unsigned index_rows,
-                unsigned a_rows, unsigned scatter_rows, unsigned c_rows, float alpha, int extras,
-                int plain_b_transposed);
+                TENSOR(const int, scatter), TENSOR(const int, ranges), TENSOR(float, waiting),
+                TENSOR(int, arrived), unsigned M, unsigned N, unsigned K, unsigned b_length,
+                unsigned slabs, unsigned parts, unsigned scatter_rows, unsigned c_rows, float alpha,
+                int extras, int plain_b_transposed);
 void column_ranges(TENSOR(const storage, x), TENSOR(int, ranges), unsigned rows, unsigned length);
 void convert_operand(TENSOR(const storage, x), TENSOR(int, ranges), TENSOR(storage, lines),
                      unsigned rows, unsigned length, unsigned line);
@@ -60,7 +55,7 @@ struct call {
     unsigned M, N, K, line, slabs, parts;
     const storage *a, *b, *bias;
     storage *lines;
-    int *maps, *ranges, *arrived, *index;
+    int *maps, *ranges, *arrived;
     float *waiting, *row_scale;
     result *c, *residual;
 };
@@ -71,18 +66,15 @@ struct call {
 #define ADDS   ((AROUND & 8) && !SLOPES)
 #define GELUS  ((AROUND & 2) && !SLOPES)
 #define SCALES ((AROUND & 4) != 0)
-/* Of two samples, where rows of A are gathered. */
-#define A_ROWS(M) ((M) / 2 + 3)
-#define EXTRAS    ((GELUS ? 1 : 0) | (SLOPES ? 2 : 0) | (SCALES ? 4 : 0))
+#define EXTRAS ((GELUS ? 1 : 0) | (SLOPES ? 2 : 0) | (SCALES ? 4 : 0))
 
 static void multiply(const void *arguments)
 {
     const struct call *p = arguments;
     wgmma_gemm(GIVE(p->a), GIVE(CONVERTS ? p->lines : p->b), GIVE(p->b), GIVE(p->maps), GIVE(p->c),
-               GIVE(p->bias), GIVE(p->row_scale), GIVE(p->residual), GIVE(p->index),
-               GIVE((const int *)NULL), GIVE(p->ranges), GIVE(p->waiting), GIVE(p->arrived), p->M,
-               p->N, p->K, CONVERTS ? p->line : p->K, p->slabs, p->parts, p->M / 2, A_ROWS(p->M), 0,
-               0, 1, EXTRAS, B_TRANSPOSED);
+               GIVE(p->bias), GIVE(p->row_scale), GIVE(p->residual), GIVE((const int *)NULL),
+               GIVE(p->ranges), GIVE(p->waiting), GIVE(p->arrived), p->M, p->N, p->K,
+               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, EXTRAS, B_TRANSPOSED);
 }
 
 #if CONVERTS
@@ -163,8 +155,7 @@ static void check_infinite_row(result *have, double *want, size_t N)
 static void check(const struct shape *s)
 {
     const size_t count = (size_t)s->M * s->N;
-    const size_t a_rows = GATHERED ? 2 * A_ROWS(s->M) : s->M;
-    struct numbers a = some_numbers(a_rows * s->K), b = some_numbers((size_t)s->N * s->K);
+    struct numbers a = some_numbers((size_t)s->M * s->K), b = some_numbers((size_t)s->N * s->K);
     struct numbers bias = some_numbers(s->N);
     const unsigned line = (s->K + 31) / 32 * 32, together = FLOATS ? 2 : 1;
     const unsigned all = (s->K + DEPTH * together - 1) / (DEPTH * together);
@@ -192,14 +183,11 @@ static void check(const struct shape *s)
                         .arrived = allocate((size_t)tiles * 8 * sizeof(int)),
                         .waiting = allocate((size_t)parts * tiles * 128 * COLUMNS * sizeof(float)),
                         .c = allocate(count * sizeof(result)),
-                        .index = GATHERED ? allocate(s->M * sizeof(int)) : NULL,
                         .row_scale = SCALES ? allocate(s->M * sizeof(float)) : NULL,
                         .residual = beside ? allocate(count * sizeof(result)) : NULL};
     for (size_t i = 0; beside && i < count; i++)
         residual[i] = i % 5,
         call.residual[i] = C_F32 ? (result)(i % 5) : (result)stored((double)(i % 5));
-    for (unsigned m = 0; GATHERED && m < s->M; m++) /* some are outside */
-        call.index[m] = (int)(m * 7 % (A_ROWS(s->M) + 1)) - (m == 5 ? 9999 : 0);
     for (unsigned m = 0; SCALES && m < s->M; m++)
         scale[m] = call.row_scale[m] = 0.5f + (float)(m % 7);
     memset(call.arrived, 0, (size_t)tiles * 8 * sizeof(int));
@@ -219,9 +207,6 @@ static void check(const struct shape *s)
                                             .a = a.exact,
                                             .b = b.exact,
                                             .bias = has_bias ? bias.exact : NULL,
-                                            .index = call.index,
-                                            .index_rows = s->M / 2,
-                                            .a_rows = A_ROWS(s->M),
                                             .gelu = GELUS,
                                             .row_scale = SCALES ? scale : NULL,
                                             .scale_first = SCALES,
@@ -235,7 +220,7 @@ static void check(const struct shape *s)
         if (call.arrived[i]) failures++, printf("counter %zu is left at %d\n", i, call.arrived[i]);
     release(&a), release(&b), release(&bias);
     free(call.lines), free(call.ranges), free(call.maps), free(call.arrived), free(call.waiting);
-    free(call.c), free(call.residual), free(call.row_scale), free(call.index);
+    free(call.c), free(call.residual), free(call.row_scale);
     free(want), free(residual), free(scale);
 }
 
