@@ -16,9 +16,14 @@
 // of C cannot be written at once. What is not there takes no registers.
 
 #define ITEMS     (CONSUMERS + 128)
-#define REGISTERS 168 // of a work-item, at first
+#define REGISTERS 168 // of a work-item, at first,
+#define LEFT      24  // then of one of the last four warps
+#define TAKEN     240 // and of a consumer
 #if (ITEMS / 32 + 3) / 4 * 32 * REGISTERS > 16384
     #error "a scheduler has no room for its warps"
+#endif
+#if 2 * (TAKEN - REGISTERS) > REGISTERS - LEFT
+    #error "the consumers would wait for registers that nobody gives up"
 #endif
 
 #define MAY_BE(bit) (AROUND >> bit & 1)
@@ -87,7 +92,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     all.works = IN_PARTS ? tiles * parts : tiles;
     const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
     if (item >= CONSUMERS) {
-        GIVE_UP_REGISTERS(24);
+        GIVE_UP_REGISTERS(LEFT);
         const uint warp = (item - CONSUMERS) / 32, map = base + MAPS + warp * 128;
         const ulong published = where + warp * 128;
         if (warp == 0) {
@@ -106,7 +111,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
         return;
     }
 
-    TAKE_REGISTERS(240);
+    TAKE_REGISTERS(TAKEN);
     const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
     __local uchar *stage = arena + item / 32 * STAGED * sizeof(float);
