@@ -44,11 +44,13 @@ colt5_status attention_fit_tile(colt5_context *ctx, enum kernel kernel,
 {
     const uint64_t local_memory = colt5_context_device_info(ctx)->local_memory;
     while (tile->ty > ATTENTION_LEAST_TY && bytes(*tile) > local_memory) tile->ty /= 2;
-    for (;; tile->ty /= 2) {
-        const size_t items = ATTENTION_TX * tile->ty;
+    for (;;) {
         size_t group;
-        CHECK(group_size(ctx, kernel, ATTENTION_TILE_DEFINES(a, *tile, width), items, &group));
-        if (group >= items || tile->ty <= ATTENTION_LEAST_TY) return COLT5_OK;
+        CHECK(group_size(ctx, kernel, ATTENTION_TILE_DEFINES(a, *tile, width),
+                         ATTENTION_TX * tile->ty, &group));
+        if (group >= ATTENTION_TX * tile->ty || tile->ty <= ATTENTION_LEAST_TY) return COLT5_OK;
+        /* A work-item holds as much whatever TY is: what lies between need not be built. */
+        while (tile->ty > ATTENTION_LEAST_TY && ATTENTION_TX * tile->ty > group) tile->ty /= 2;
     }
 }
 
