@@ -273,7 +273,7 @@ START_TEST(bad_calls_are_refused)
                       bad.expected,
                   "%s", bad.what);
     assert_untouched(&t.scores), assert_untouched(&t.ds);
-    run_both(&c, &t);
+    if (!tiny() || _i % 4 == 0) run_both(&c, &t);
     release_all(&t);
 }
 END_TEST

@@ -8,7 +8,7 @@
 #include "support/testing.h"
 
 #define B 2
-#define N ((size_t)(tiny() ? 29 : 61))
+#define N ((size_t)(tiny() ? 19 : 61))
 #define D 16
 
 /* A small layer of a kind, every option that changes the way through it on or off by `variant`. */

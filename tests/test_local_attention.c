@@ -229,7 +229,7 @@ static void run_piece(const struct run *whole, size_t from, size_t to)
 
 START_TEST(a_piece_gives_the_bits_of_the_whole)
 {
-    const size_t N = tiny() ? 30 : 270, E = _i < 4 ? 24 : 64;
+    const size_t N = tiny() ? 20 : 270, E = _i < 4 ? 24 : 64;
     const colt5_type type = _i < 2 ? COLT5_F32 : COLT5_BF16;
     if ((tiny() || on_tiles()) && E == 64) return;
     struct run r = make_run(1, N, 2, E,

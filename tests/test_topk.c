@@ -375,8 +375,10 @@ START_TEST(bad_calls_are_refused)
     ck_assert_msg(!strncmp(colt5_message(ctx), "topk_backward: ", 15), "%s", colt5_message(ctx));
     assert_untouched(&p.values_), assert_untouched(&p.index_), assert_untouched(&p.scores_);
     assert_untouched(&p.gates_), assert_untouched(&p.state_), assert_untouched(&dx);
-    ck_assert_ok(forward(&whole));
-    ck_assert_ok(backward(&whole));
+    if (!tiny() || _i % 4 == 0) {
+        ck_assert_ok(forward(&whole));
+        ck_assert_ok(backward(&whole));
+    }
     release(&dvalues), release(&dx);
     release_problem(&p);
 }

@@ -10,7 +10,7 @@ colt5_config round_config(colt5_layer_kind kind, int variant)
     c.heavy_ff_mult = 2;
     c.light_heads = c.heavy_heads = 2;
     c.light_dim_head = c.heavy_dim_head = 8;
-    c.light_window_size = 12;
+    c.light_window_size = tiny() ? 6 : 12;
     c.depth = tiny() ? 1 : 2;
     c.vocab_size = 23;
     c.rotary_emb = c.light_rotary_emb = variant & 1;
