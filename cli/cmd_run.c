@@ -64,12 +64,13 @@ static int run_all(struct run *run)
         run_find_valid, run_deliver,    run_deliver_gradients};
     int result = EXIT_FINE;
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        /* Once a result is in its place the run ends as one that was not interrupted. */
+        if (steps[i] != run_deliver_gradients && interrupted()) return EXIT_INTERRUPTED;
         const int code = steps[i](run);
         if (code == EXIT_DIFFERS)
             result = code; /* the gradients are looked at too */
         else if (code != EXIT_FINE)
             return code;
-        if (interrupted()) return EXIT_INTERRUPTED;
     }
     return result;
 }
