@@ -15,8 +15,9 @@ struct row_plan {
     size_t lanes; /* LANES: work-items of a row */
     size_t
         steps; /* STEPS: vectors a work-item keeps in registers; 0: none, the row is read again */
-    size_t group;             /* work-items of a group */
-    struct define defines[10]; /* STORAGE, WIDTH, LANES, STEPS, WHOLE, WARPS, and the kernel's own */
+    size_t group; /* work-items of a group */
+    struct define
+        defines[10]; /* STORAGE, WIDTH, LANES, STEPS, WHOLE, WARPS, and the kernel's own */
 };
 
 /* What a kernel can keep of a row in a work-item's registers. */
