@@ -180,7 +180,7 @@ colt5_status colt5_checkpoint_save(colt5_context *ctx, const char *folder,
     CHECK(pass_on(ctx, colt5_training_options_check(&state->options)));
     const struct save save = {state, {model, optimizer}, {model_count, optimizer_count}};
     char checkpoints[FOLDER_PATH], name[32];
-    bool there;
+    bool there = false;
     number_name(name, state->step);
     CHECK(pass_on(ctx, folder_make(folder)));
     CHECK(pass_on(ctx, folder_join(checkpoints, folder, CHECKPOINTS)));
