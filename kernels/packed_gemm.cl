@@ -209,7 +209,8 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
     const uint column = get_group_id(0) * COLUMNS, first = get_group_id(1) * block * ROWS;
     const uint rows = end_m - first_m, columns = end_n - first_n;
     const uint partial_columns = get_num_groups(0) * COLUMNS;
-    const bool plain = !present(scatter) && !(extras & (GELU_AFTER | GELU_SLOPE)) && column + COLUMNS <= columns;
+    const bool plain =
+        !present(scatter) && !(extras & (GELU_AFTER | GELU_SLOPE)) && column + COLUMNS <= columns;
     for (uint row = first; row < min(rows, first + block * ROWS); row += ROWS) {
         __global const float *a = a_buffer + a_offset + (size_t)row * depth;
         __global const float *b = b_buffer + b_offset + (size_t)column * depth;
@@ -240,7 +241,8 @@ __kernel void packed_gemm(IN_F32(a), IN_F32(b), C_INOUT(c),
                 }
                 const size_t n = bias_offset + first_n + column + i % 2 * REGISTER;
                 const bool biased = present(bias);
-                value = around_sums(value, alpha, biased, biased ? load_vector(bias_buffer, n) : (floats)(0.0f), extras & SCALE_FIRST,
+                value = around_sums(value, alpha, biased, biased ? load_vector(bias_buffer, n) : (floats)(0.0f),
+                                    extras & SCALE_FIRST,
                                     present(row_scale) ? at(row_scale, first_m + row + i / 2) : 1.0f);
                 if (present(residual)) value += load_c_vector(residual_buffer, residual_offset + at_c);
                 store_c_vector(c_buffer, c_offset + at_c, value);

@@ -7,7 +7,7 @@
  *
  * or, with gelu_input, the gradient of what GELU was taken of, C being that of what it gave,
  *
- *     C[m][n] = gelu'(gelu_input[m][n]) · alpha · Σ_k op(A)[m][k] · op(B)[k][n]
+ *     C[m][n] = gelu'(gelu_input[m][n]) · row_scale[m] · alpha · Σ_k op(A)[m][k] · op(B)[k][n]
  *
  * Everything but A, B and C may be absent. The door picks a backend, gives it what it can fuse and
  * does the rest itself.
