@@ -1,19 +1,34 @@
 // SPDX-License-Identifier: MIT
-// What becomes of wgmma_gemm's sums where nothing is added to them and rows stay in their order: a warp puts
-// boxes of 16 rows and 128 bytes of C to local memory, and the tensor memory accelerator writes them. Two
-// boxes of a warp: one is filled while the other one is read.
+// What becomes of wgmma_gemm's sums where rows stay in their order: a warp puts boxes of 16 rows and 128 bytes
+// of C to local memory, and the tensor memory accelerator writes them. Two boxes of a warp: one is filled while
+// the other one is read. A residual comes to the box first, the same way, while the products are made; each
+// number of it is replaced by one of C.
 
 #define BOX_COLUMNS (LINE / C_BYTES)
 #define BOX_BYTES   (16 * LINE)
 
-// Two neighbours of C.
+// Two neighbours of C, in one word or two.
 #if C_F32
 typedef float2 c_pair;
 inlined c_pair pair_of_c(float left, float right) { return (float2)(left, right); }
+inlined float2 floats_of_pair(c_pair pair) { return pair; }
 #else
 typedef uint c_pair;
 inlined c_pair pair_of_c(float left, float right) { return pack_pair(left, right); }
+    #if STORAGE == 2
+inlined float2 floats_of_pair(c_pair pair) { return unpack_pair_bf16(pair); }
+    #else
+inlined float2 floats_of_pair(c_pair pair) { return unpack_pair_f16(pair); }
+    #endif
 #endif
+
+// A warp's boxes, whose maps are those of C and of the residual; two mbarriers tell that the
+// residual is in a box, and turn is the parity of the phase that they are in.
+typedef struct {
+    __local uchar *memory;
+    ulong c_map, residual_map;
+    uint came, turn;
+} outbox;
 
 // Sums as they are in C, whose columns from n on they are. Lines are permuted as for the unit (wgmma.cl); a
 // lane has two columns of each eight, of row lane / 4 and of the one eight further.
@@ -24,8 +39,8 @@ inlined void fill_box(__local uchar *box, const struct around *to, const float *
 #pragma unroll
     for (uint j = 0; j < BOX_COLUMNS / 8; j++) {
         const uint column = j * 8 + lane % 4 * 2, byte = column * C_BYTES;
-        float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
         const float4 scales = (float4)(scale[0], scale[0], scale[1], scale[1]);
+        float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
         if (to->scaled && to->extras & SCALE_FIRST) values *= scales;
         if (bias && n + column < to->N) {
             const float left = load_storage(bias, n + column), right = load_storage(bias, n + column + 1);
@@ -34,27 +49,45 @@ inlined void fill_box(__local uchar *box, const struct around *to, const float *
         if (to->extras & GELU_AFTER) values = gelu_of(values);
         if (to->scaled && !(to->extras & SCALE_FIRST)) values *= scales;
         __local c_pair *pair = (__local c_pair *)(box + row * LINE + ((byte / 16 ^ row) * 16 + byte % 16));
-        pair[0] = pair_of_c(values.x, values.y);
-        pair[8 * LINE / sizeof(c_pair)] = pair_of_c(values.z, values.w);
+        __local c_pair *below = pair + 8 * LINE / sizeof(c_pair);
+        if (to->add)
+            values = with_residual(to, values, (float4)(floats_of_pair(*pair), floats_of_pair(*below)));
+        *pair = pair_of_c(values.x, values.y);
+        *below = pair_of_c(values.z, values.w);
     }
 }
 
-// A warp's box of the tile's step-th 16 rows and BOX_COLUMNS columns.
-inlined void write_box(__local uchar *boxes, uint step, ulong map, const struct around *to, const float *sums,
+inlined __local uchar *box_of(const outbox *boxes, uint step)
+{
+    return boxes->memory + step % 2 * BOX_BYTES;
+}
+
+// The residual of a step's box begins to come, when what is in it has been read. By one lane.
+inlined void fetch_box(const outbox *boxes, uint step, uint m, uint n)
+{
+    const uint came = boxes->came + step % 2 * 8;
+    TMA_WAIT_READ(0);
+    mbarrier_arrive_expecting(came, BOX_BYTES);
+    tma_load(shared_address(box_of(boxes, step)), boxes->residual_map, n, m, came);
+}
+
+// A warp's box of 16 rows from m on and BOX_COLUMNS columns from n on, the step-th of its tile.
+inlined void write_box(const outbox *boxes, uint step, const struct around *to, const float *sums,
                        __global const storage *bias, uint m, uint n)
 {
     const uint lane = this_lane();
-    __local uchar *box = boxes + step % 2 * BOX_BYTES;
+    __local uchar *box = box_of(boxes, step);
     float scale[2] = {1.0f, 1.0f};
     if (to->scaled)
 #pragma unroll
         for (uint i = 0; i < 2; i++)
             if (m + lane / 4 + 8 * i < to->M) scale[i] = to->row_scale[m + lane / 4 + 8 * i];
-    if (lane == 0) TMA_WAIT_READ(1);
+    if (to->add) mbarrier_wait(boxes->came + step % 2 * 8, boxes->turn ^ (step / 2 & 1));
+    else if (lane == 0) TMA_WAIT_READ(1);
     warp_barrier();
     fill_box(box, to, sums, bias, scale, n);
     fence_async();
     warp_barrier();
-    if (lane == 0 && m < to->M && n < to->N) tma_store(map, n, m, shared_address(box));
+    if (lane == 0 && m < to->M && n < to->N) tma_store(boxes->c_map, n, m, shared_address(box));
     if (lane == 0) tma_commit();
 }

@@ -31,8 +31,10 @@
 #define EXTRAS                                                                                      \
     ((MAY_BE(1) ? GELU_AFTER : 0) | (MAY_BE(1) && MAY_BE(3) ? GELU_SLOPE : 0) |                     \
      (MAY_BE(2) ? SCALE_FIRST : 0))
-#define BY_BOXES    (!MAY_BE(3) && !MAY_BE(4) && !MAY_BE(5))
-#define C_MAP_READY 6 // number of a barrier
+#define BY_BOXES    (!MAY_BE(4) && !MAY_BE(5))
+#define BESIDE      (BY_BOXES && MAY_BE(3))
+#define MAPS_READY  6 // number of a barrier: the maps of C and of the residual are
+#define MAKE_MAPS   (BESIDE ? 64 : 32) // work-items of the warps that make these
 
 // A consumer's warp goes through its rows, 16 by 16, and some columns at a time. Where there is much to do
 // it is a loop, the sums moving on to where it takes them from: code that runs once would be fetched for
@@ -48,25 +50,51 @@
 #else
     #define LOOP _Pragma("unroll 1")
 #endif
-inlined void finish_work(struct around *around, __local uchar *stage, ulong map, float *sums,
-                         __global const storage *bias, uint tile_m, uint tile_n)
+#define STEPS_ALONG_N (COLUMNS / STEP_COLUMNS)
+#define STEPS_OF_WORK (SUMS / STEP_SUMS)
+
+// The first row and column of a step of a consumer's warp.
+inlined uint2 place_of_step(uint step, uint tile_m, uint tile_n)
 {
-    const uint warp = this_warp() % 4, steps = COLUMNS / STEP_COLUMNS;
-    LOOP for (uint step = 0; step < SUMS / STEP_SUMS; step++) {
-        const uint m = tile_m + step / steps * 64 + warp * 16, n = tile_n + step % steps * STEP_COLUMNS;
+    return (uint2)(tile_m + step / STEPS_ALONG_N * 64 + this_warp() % 4 * 16,
+                   tile_n + step % STEPS_ALONG_N * STEP_COLUMNS);
+}
+
+// The residuals of a work's first two boxes, before they are needed.
+inlined void begin_boxes(const struct around *around, const outbox *boxes, uint tile_m, uint tile_n)
+{
+    if (!BESIDE || !around->add || this_lane() != 0) return;
+#pragma unroll
+    for (uint step = 0; step < 2; step++) {
+        const uint2 place = place_of_step(step, tile_m, tile_n);
+        fetch_box(boxes, step, place.x, place.y);
+    }
+}
+
+inlined void finish_work(struct around *around, outbox *boxes, float *sums, __global const storage *bias,
+                         uint tile_m, uint tile_n)
+{
+    LOOP for (uint step = 0; step < STEPS_OF_WORK; step++) {
+        const uint2 place = place_of_step(step, tile_m, tile_n);
 #if BY_BOXES
-        write_box(stage, step, map, around, sums, bias, m, n);
+        write_box(boxes, step, around, sums, bias, place.x, place.y);
+        if (BESIDE && around->add && this_lane() == 0 && step + 2 < STEPS_OF_WORK) {
+            const uint2 next = place_of_step(step + 2, tile_m, tile_n);
+            fetch_box(boxes, step, next.x, next.y);
+        }
 #else
-        const uint own = n + get_local_id(0) % LANES_C * 8;
+        __local float *stage = (__local float *)boxes->memory;
+        const uint own = place.y + get_local_id(0) % LANES_C * 8;
         EACH_HALF around->bias[h] = bias ? four_of(bias, own + 4 * h, around->N) : (float4)(0.0f);
-        put_sums((__local float *)stage, sums);
+        put_sums(stage, sums);
         warp_barrier();
-        finish_rows(around, (__local float *)stage, m, own);
+        finish_rows(around, stage, place.x, own);
         warp_barrier();
 #endif
 #pragma unroll
         for (uint i = 0; i + STEP_SUMS < SUMS; i++) sums[i] = sums[i + STEP_SUMS];
     }
+    boxes->turn ^= STEPS_OF_WORK / 2 & 1;
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
@@ -83,6 +111,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
             mbarrier_init(full(base, stage), 2); // those who fetch
             mbarrier_init(empty(base, stage), ALTERNATE ? 4 : 8); // warps
         }
+        for (uint box = 0; box < 16; box++) mbarrier_init(base + BOXES + box * 8, 1);
         mbarriers_are_ready();
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -90,7 +119,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     plan all = {(M + TILE - 1) / TILE, (N + COLUMNS - 1) / COLUMNS, slabs, 0};
     const uint tiles = all.tiles_m * all.tiles_n;
     all.works = IN_PARTS ? tiles * parts : tiles;
-    const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 96);
+    const ulong where = (ulong)(maps_buffer + maps_offset + get_group_id(0) * 128);
     if (item >= CONSUMERS) {
         GIVE_UP_REGISTERS(LEFT);
         const uint warp = (item - CONSUMERS) / 32, map = base + MAPS + warp * 128;
@@ -103,18 +132,19 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
             make_map(1, map, b_buffer + b_offset, M, N, K, b_length);
             publish_tensor_map(published, map);
             if (this_lane() == 0) fetch_all(&all, base, published, false);
-        } else if (warp == 2 && BY_BOXES) {
-            make_map(2, map, c_buffer + c_offset, M, N, K, b_length);
+        } else if (BY_BOXES && (warp == 2 || present(residual))) {
+            make_map(2, map, warp == 2 ? c_buffer + c_offset : residual_buffer + residual_offset, M, N, K, b_length);
             publish_tensor_map(published, map);
-            named_barrier_arrive(C_MAP_READY, CONSUMERS + 32);
-        }
+            named_barrier_arrive(MAPS_READY, CONSUMERS + MAKE_MAPS);
+        } else if (BESIDE) named_barrier_arrive(MAPS_READY, CONSUMERS + MAKE_MAPS);
         return;
     }
 
     TAKE_REGISTERS(TAKEN);
     const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
-    __local uchar *stage = arena + item / 32 * STAGED * sizeof(float);
+    outbox boxes = {arena + item / 32 * STAGED * sizeof(float), where + 256, where + 384,
+                    base + BOXES + item / 32 * 16, 0};
     struct around around = {
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,
@@ -129,8 +159,9 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
                                  plain_b_transposed ? 1 : N, plain_b_transposed ? K : 1};
 #endif
     if (BY_BOXES) {
-        named_barrier_sync(C_MAP_READY, CONSUMERS + 32);
-        acquire_tensor_map(where + 256);
+        named_barrier_sync(MAPS_READY, CONSUMERS + MAKE_MAPS);
+        acquire_tensor_map(boxes.c_map);
+        if (BESIDE) acquire_tensor_map(boxes.residual_map);
     }
     ring_place place = {0, 0};
     float sums[SUMS];
@@ -143,6 +174,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     for (uint work = get_group_id(0) + (ALTERNATE ? number * get_num_groups(0) : 0);
          work < all.works; work += step) {
         const uint2 tile = tile_of_work(&all, work);
+        if (!IN_PARTS) begin_boxes(&around, &boxes, tile.x + own.rows, tile.y);
         if (ALTERNATE) named_barrier_sync(TURN + number, CONSUMERS);
         multiply_work(sums, &own, slabs, &place);
 #if PAIRS
@@ -153,8 +185,9 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
         if (!add_parts(sums, (__global float4 *)(waiting_buffer + waiting_offset), arrived_buffer + arrived_offset,
                        tiles, work % tiles, part_of_work(&all, work), parts))
             continue;
+        begin_boxes(&around, &boxes, tile.x + own.rows, tile.y);
 #endif
-        finish_work(&around, stage, where + 256, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
+        finish_work(&around, &boxes, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
                     tile.x + own.rows, tile.y);
     }
     if (BY_BOXES && this_lane() == 0) tma_wait_written();

@@ -30,8 +30,9 @@
 #define DEPTH     (FLOATS ? 32 : 64)
 #define RING      32768 // where it begins: before it is the declared arena
 #define MBARRIERS (RING + STAGES * SLAB)
-#define MAPS      ((MBARRIERS + STAGES * 2 * 8 + 127) / 128 * 128)
-#define ALL_BYTES (MAPS + 3 * 128)
+#define BOXES     (MBARRIERS + STAGES * 2 * 8) // mbarriers too, two for each consumer's warp
+#define MAPS      ((BOXES + 16 * 8 + 127) / 128 * 128)
+#define ALL_BYTES (MAPS + 4 * 128)
 
 // PTX's number of the types of the operands and of C, and their bytes.
 #if STORAGE == 1

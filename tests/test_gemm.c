@@ -346,6 +346,10 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
         {"wgmma", {136, 72, 328}, COLT5_F16, 0, 3, 1, 127 - INDEX},
         {"wgmma", {72, 80, 520}, COLT5_F32, 0, 4, 3, 127 - INDEX},
         {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 0, 127},
+        {"wgmma", {264, 136, 264}, COLT5_BF16, 0, 1, 2, RESIDUAL | BIAS},
+        {"wgmma", {2200, 1160, 264}, COLT5_F16, 0, 1, 2, RESIDUAL},
+        {"wgmma", {264, 136, 264}, COLT5_F32, 0, 1, 2, RESIDUAL},
+        {"wgmma", {136, 136, 2120}, COLT5_BF16, 0, 2, 0, RESIDUAL | ROW_SCALE},
         {"tiled", {33, 31, 100}, COLT5_F32, 3, 3, 0, GELU_INPUT},
         {"mma", {136, 264, 200}, COLT5_BF16, 1, 1, 0, GELU_INPUT},
         {"mma", {67, 66, 97}, COLT5_F16, 2, 2, 0, GELU_INPUT},
@@ -575,7 +579,7 @@ int main(void)
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
     tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 16);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
-    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 23);
+    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 27);
     tcase_add_loop_test(tests, work_groups_that_stay_make_every_tile, 0, 24);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);

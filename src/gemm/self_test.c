@@ -11,7 +11,7 @@
 
 struct trial {
     struct gemm product;
-    colt5_tensor a, b, c, bias, row_scale, order; /* order: index and scatter */
+    colt5_tensor a, b, c, bias, row_scale, residual, order; /* order: index and scatter */
 };
 
 /* -1, 0 or 1, without an order that a mix-up of rows, columns or k could keep. */
@@ -37,6 +37,11 @@ static int bias_value(size_t n)
     return (int)(n % 3) - 1;
 }
 
+static int residual_value(size_t row, size_t n)
+{
+    return value_of(row, n, 3);
+}
+
 static int scale_value(size_t m)
 {
     return 1 + (int)(m % 2);
@@ -59,6 +64,7 @@ static colt5_status take_tensors(colt5_context *ctx, struct trial *trial, colt5_
     colt5_status status = scratch(ctx, type, 2, (size_t[]){M, K}, &trial->a);
     if (status == COLT5_OK) status = scratch(ctx, type, 2, (size_t[]){K, N}, &trial->b);
     if (status == COLT5_OK) status = scratch(ctx, c_type, 2, (size_t[]){M, N}, &trial->c);
+    if (status == COLT5_OK) status = scratch(ctx, c_type, 2, (size_t[]){M, N}, &trial->residual);
     if (status == COLT5_OK) status = scratch(ctx, type, 1, &N, &trial->bias);
     if (status == COLT5_OK) status = scratch(ctx, COLT5_F32, 1, &M, &trial->row_scale);
     if (status == COLT5_OK) status = scratch(ctx, COLT5_I32, 1, &M, &trial->order);
@@ -86,6 +92,8 @@ static colt5_status fill(colt5_context *ctx, const struct trial *trial, float *v
     TRY(upload_values(ctx, values, stored, &trial->b));
     for (size_t i = 0; i < p->M * p->N; i++) values[i] = -1000;
     TRY(upload_values(ctx, values, stored, &trial->c));
+    for (size_t i = 0; i < p->M * p->N; i++) values[i] = (float)residual_value(i / p->N, i % p->N);
+    TRY(upload_values(ctx, values, stored, &trial->residual));
     for (size_t n = 0; n < p->N; n++) values[n] = (float)bias_value(n);
     TRY(upload_values(ctx, values, stored, &trial->bias));
     for (size_t m = 0; m < p->M; m++) values[m] = (float)scale_value(m);
@@ -106,6 +114,7 @@ static bool is_right_row(const struct gemm *p, size_t row, const signed char *b,
         int sum = p->bias ? bias_value(n) : 0;
         for (size_t k = 0; k < p->K; k++) sum += a[k] * b[n * p->K + k];
         if (p->row_scale) sum *= scale_value(m);
+        if (p->residual) sum += residual_value(row, n);
         if (have[n] != (float)sum) return false;
     }
     return true;
@@ -128,6 +137,7 @@ static void add_extras(struct trial *trial, const struct gemm *like, bool all)
     struct gemm *product = &trial->product;
     if (all || like->bias) product->bias = &trial->bias;
     if (all || like->row_scale) product->row_scale = &trial->row_scale;
+    if (all || gemm_beside(like)) product->residual = &trial->residual;
     if (all || like->scatter) product->scatter = &trial->order;
     if ((all && !like->transpose_a) || like->index) product->index = &trial->order;
     product->scatter_rows = product->c_rows = product->index_rows = product->a_rows = product->M;

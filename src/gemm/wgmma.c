@@ -21,7 +21,7 @@
 #define RANGE_K     256 /* and of so many k column_ranges */
 #define BLOCK_ITEMS 256
 #define ITEMS       384
-#define MAP_INTS    96 /* three tensor maps, of each work-group */
+#define MAP_INTS    128 /* four tensor maps, of each work-group */
 
 #define LEAST    64                  /* rows and columns from where it pays */
 #define SMALLEST ((uint64_t)1 << 24) /* M·N·K from where it pays */

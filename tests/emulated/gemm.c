@@ -179,7 +179,7 @@ static void check(const struct shape *s)
                         .bias = has_bias ? bias.kernel : NULL,
                         .lines = allocate((size_t)s->N * line * sizeof(storage)),
                         .ranges = PAIRS ? allocate(s->N * 2 * sizeof(int)) : NULL,
-                        .maps = allocate(s->groups * 384),
+                        .maps = allocate(s->groups * 512),
                         .arrived = allocate((size_t)tiles * 8 * sizeof(int)),
                         .waiting = allocate((size_t)parts * tiles * 128 * COLUMNS * sizeof(float)),
                         .c = allocate(count * sizeof(result)),
