@@ -71,7 +71,7 @@ attention_band_dq(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(
             const int row = e / 2, key = start + j * 8 + (int)own_column() + e % 2;
             const bool seen = whole || (key >= low[row] && key <= high[row] &&
                                         (!of_token || of_token[key]));
-            const float weight = native_exp2(fma(weights[j][e], scale, minus_lse[row]));
+            const float weight = quick_exp2(fma(weights[j][e], scale, minus_lse[row]));
             slopes[j][e] = seen ? weight * (slopes[j][e] + minus_mean[row]) : 0.0f;
         }
         add_near(sums, slopes, key_lines, group); // dquery += slope · key
@@ -148,7 +148,7 @@ attention_band_dkv(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT
             const int row = e / 2, i = j * 2 + e % 2, query = start + j * 8 + (int)own_column() + e % 2;
             const bool seen =
                 (whole || (query >= low[row] && query <= high[row])) && minus_lse[i] != -INFINITY;
-            const float weight = seen ? native_exp2(fma(weights[j][e], scale, minus_lse[i])) : 0.0f;
+            const float weight = seen ? quick_exp2(fma(weights[j][e], scale, minus_lse[i])) : 0.0f;
             weights[j][e] = weight;
             slopes[j][e] = weight * (slopes[j][e] + minus_mean[i]);
         }

@@ -32,7 +32,7 @@ INLINE void weigh(float scores[2 * ROUND][4], float scale, float best[2], float 
         most = fmax(best[row], fmax(most, from_lane(most, 2)) * scale);
         const float base = most == -INFINITY ? 0.0f : most;
         if (ROUNDS > 1) {
-            const float factor = native_exp2(best[row] - base);
+            const float factor = quick_exp2(best[row] - base);
             sum[row] *= factor;
             EACH(c, COLUMNS) {
                 out[c][2 * row] *= factor;
@@ -41,7 +41,7 @@ INLINE void weigh(float scores[2 * ROUND][4], float scale, float best[2], float 
         }
         best[row] = most;
         EACH(j, 2 * ROUND) EACH(e, 2) {
-            const float weight = native_exp2(fma(scores[j][2 * row + e], scale, -base));
+            const float weight = quick_exp2(fma(scores[j][2 * row + e], scale, -base));
             scores[j][2 * row + e] = weight;
             sum[row] += weight;
         }

@@ -35,7 +35,7 @@ INLINE void weigh(float scores[GROUPS][4], float best[2], float sum[2], float ou
         EACH(j, GROUPS) most = fmax(most, fmax(scores[j][2 * row], scores[j][2 * row + 1]));
         most = fmax(most, from_lane(most, 1)); // the four lanes that share a row
         most = fmax(most, from_lane(most, 2));
-        const float base = most == -INFINITY ? 0.0f : most, factor = native_exp2(best[row] - base);
+        const float base = most == -INFINITY ? 0.0f : most, factor = quick_exp2(best[row] - base);
         best[row] = most;
         sum[row] *= factor;
         EACH(c, COLUMNS) {
@@ -43,7 +43,7 @@ INLINE void weigh(float scores[GROUPS][4], float best[2], float sum[2], float ou
             out[c][2 * row + 1] *= factor;
         }
         EACH(j, GROUPS) EACH(e, 2) {
-            const float weight = native_exp2(scores[j][2 * row + e] - base);
+            const float weight = quick_exp2(scores[j][2 * row + e] - base);
             scores[j][2 * row + e] = weight;
             sum[row] += weight;
         }

@@ -118,7 +118,7 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
             const int row = e / 2, key = j * 8 + own_column() + e % 2;
             const bool seen = whole || (tiles[now].there[key] && start + key >= low[row] &&
                                         start + key <= high[row]);
-            const float weight = native_exp2(fma(weights[j][e], scale[row], minus_lse[row]));
+            const float weight = quick_exp2(fma(weights[j][e], scale[row], minus_lse[row]));
             slopes[j][e] = seen ? weight * (slopes[j][e] + minus_mean[row]) : 0.0f;
             if (!LOCAL && start + key == NULL_KEY) {
                 null_slopes[own_row() + 8 * row] = slopes[j][e] * scale[row] * LN_2;
@@ -260,7 +260,7 @@ attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores
                     (whole || (query >= low[row] && query <= high[row])) && minus_lse != -INFINITY;
                 const float by = multiply ? scale * worth[row] : scale;
                 const float product = weights[j][2 * row + e], dot = slopes[j][2 * row + e];
-                const float weight = seen ? native_exp2(fma(product, by, minus_lse)) : 0.0f;
+                const float weight = seen ? quick_exp2(fma(product, by, minus_lse)) : 0.0f;
                 weights[j][2 * row + e] = weight;
                 slopes[j][2 * row + e] = weight * fma(dot, worth[row], minus_mean) * (scale * LN_2);
             }

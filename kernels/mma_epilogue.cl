@@ -23,17 +23,32 @@
     #define pack_pair pack_pair_f16
 #endif
 
-// Where C has 16 bits, GELU by the quick instructions, good to 20 bits or so.
+// GELU by the quick instructions: where C has 16 bits they are exact enough, 20 bits or so; else a step of
+// Newton makes the reciprocal exact, for a division would be a call, around which the unit's
+// instructions are not run side by side.
+#ifdef UNITS
+    #define quick_recip4 native_recip
+    #define quick_exp4   native_exp
+#else
+inlined float4 quick_recip4(float4 x)
+{
+    return (float4)(quick_recip(x.x), quick_recip(x.y), quick_recip(x.z), quick_recip(x.w));
+}
+inlined float4 quick_exp4(float4 x)
+{
+    x *= M_LOG2E_F;
+    return (float4)(quick_exp2(x.x), quick_exp2(x.y), quick_exp2(x.z), quick_exp2(x.w));
+}
+#endif
 #if C_F32
-// A division would be a call, around which the unit's instructions are not run side by side.
 inlined float4 reciprocal(float4 x)
 {
-    const float4 near = native_recip(x);
+    const float4 near = quick_recip4(x);
     return fma(near, fma(-x, near, (float4)(1.0f)), near);
 }
 GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, exp, reciprocal)
 #else
-GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, native_exp, native_recip)
+GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, quick_exp4, quick_recip4)
 inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(x.z, x.w)); }
 #endif
 

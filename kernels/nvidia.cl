@@ -141,6 +141,21 @@ inlined float from_lane(float x, uint bits)
     return other;
 }
 
+// 2^x and 1 / x, good to 22 bits; 0 for what would be subnormal, without which they are an instruction each.
+inlined float quick_exp2(float x)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+}
+
+inlined float quick_recip(float x)
+{
+    float reciprocal;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(x));
+    return reciprocal;
+}
+
 // x; what is computed of it is computed here, not once for all before a loop.
 inlined uint anew(uint x)
 {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What becomes of wgmma_gemm's sums where rows stay in their order: a warp puts boxes of 16 rows and 128 bytes
-// of C to local memory, and the tensor memory accelerator writes them. Two boxes of a warp: one is filled while
-// the other one is read. A residual comes to the box first, the same way, while the products are made; each
+// of C to local memory, and the tensor memory accelerator writes them. Of a warp's boxes, WARP_BOXES, one is filled
+// while another one is read. A residual comes to the box first, the same way, while the products are made; each
 // number of it is replaced by one of C.
 
 #define BOX_COLUMNS (LINE / C_BYTES)
-#define BOX_BYTES   (16 * LINE)
 
 // Two neighbours of C, in one word or two.
 #if C_F32
@@ -22,50 +21,65 @@ inlined float2 floats_of_pair(c_pair pair) { return unpack_pair_f16(pair); }
     #endif
 #endif
 
-// A warp's boxes, whose maps are those of C and of the residual; two mbarriers tell that the
-// residual is in a box, and turn is the parity of the phase that they are in.
+// A warp's boxes, and the maps of C and of the residual; an mbarrier of each box tells that the residual is in
+// it, and turn is the parity of the phase that they are in.
 typedef struct {
     __local uchar *memory;
     ulong c_map, residual_map;
     uint came, turn;
 } outbox;
 
-// Sums as they are in C, whose columns from n on they are. Lines are permuted as for the unit (wgmma.cl); a
-// lane has two columns of each eight, of row lane / 4 and of the one eight further.
+#define EACH_GROUP _Pragma("unroll") for (uint j = 0; j < BOX_COLUMNS / 8; j++) // of eight columns
+
+// Where a lane's two neighbours of a group of columns lie in a box, of row lane / 4; those of the row eight
+// further lie FURTHER. Lines are permuted as for the unit (wgmma.cl).
+inlined __local c_pair *pair_in_box(__local uchar *box, uint group)
+{
+    const uint lane = this_lane(), row = lane / 4, byte = (group * 8 + lane % 4 * 2) * C_BYTES;
+    return (__local c_pair *)(box + row * LINE + ((byte / 16 ^ row) * 16 + byte % 16));
+}
+
+#define FURTHER (8 * LINE / sizeof(c_pair))
+
+// Sums as they are in C, whose columns from n on they are: a lane has two columns of each group, of row lane / 4
+// and of the one eight further. Step by step for all groups, so that none waits for another.
 inlined void fill_box(__local uchar *box, const struct around *to, const float *sums,
                       __global const storage *bias, const float *scale, uint n)
 {
-    const uint lane = this_lane(), row = lane / 4;
-#pragma unroll
-    for (uint j = 0; j < BOX_COLUMNS / 8; j++) {
-        const uint column = j * 8 + lane % 4 * 2, byte = column * C_BYTES;
-        const float4 scales = (float4)(scale[0], scale[0], scale[1], scale[1]);
-        float4 values = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
-        if (to->scaled && to->extras & SCALE_FIRST) values *= scales;
-        if (bias && n + column < to->N) {
-            const float left = load_storage(bias, n + column), right = load_storage(bias, n + column + 1);
-            values += (float4)(left, right, left, right);
-        }
-        if (to->extras & GELU_AFTER) values = gelu_of(values);
-        if (to->scaled && !(to->extras & SCALE_FIRST)) values *= scales;
-        __local c_pair *pair = (__local c_pair *)(box + row * LINE + ((byte / 16 ^ row) * 16 + byte % 16));
-        __local c_pair *below = pair + 8 * LINE / sizeof(c_pair);
-        if (to->add)
-            values = with_residual(to, values, (float4)(floats_of_pair(*pair), floats_of_pair(*below)));
-        *pair = pair_of_c(values.x, values.y);
-        *below = pair_of_c(values.z, values.w);
+    float4 values[BOX_COLUMNS / 8];
+    const float4 scales = (float4)(scale[0], scale[0], scale[1], scale[1]);
+    EACH_GROUP values[j] = to->alpha * (float4)(sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]);
+    if (to->scaled && to->extras & SCALE_FIRST) EACH_GROUP values[j] *= scales;
+    if (bias) EACH_GROUP {
+        const uint column = n + j * 8 + this_lane() % 4 * 2;
+        const bool there = column < to->N;
+        const float left = there ? load_storage(bias, column) : 0.0f;
+        const float right = there ? load_storage(bias, column + 1) : 0.0f;
+        values[j] += (float4)(left, right, left, right);
+    }
+    if (to->extras & GELU_AFTER) EACH_GROUP values[j] = gelu_of(values[j]);
+    if (to->scaled && !(to->extras & SCALE_FIRST)) EACH_GROUP values[j] *= scales;
+    if (to->add) EACH_GROUP {
+        __local const c_pair *pair = pair_in_box(box, j);
+        const float4 residual = (float4)(floats_of_pair(pair[0]), floats_of_pair(pair[FURTHER]));
+        values[j] = with_residual(to, values[j], residual);
+    }
+    EACH_GROUP {
+        __local c_pair *pair = pair_in_box(box, j);
+        pair[0] = pair_of_c(values[j].x, values[j].y);
+        pair[FURTHER] = pair_of_c(values[j].z, values[j].w);
     }
 }
 
 inlined __local uchar *box_of(const outbox *boxes, uint step)
 {
-    return boxes->memory + step % 2 * BOX_BYTES;
+    return boxes->memory + step % WARP_BOXES * BOX_BYTES;
 }
 
 // The residual of a step's box begins to come, when what is in it has been read. By one lane.
 inlined void fetch_box(const outbox *boxes, uint step, uint m, uint n)
 {
-    const uint came = boxes->came + step % 2 * 8;
+    const uint came = boxes->came + step % WARP_BOXES * 8;
     TMA_WAIT_READ(0);
     mbarrier_arrive_expecting(came, BOX_BYTES);
     tma_load(shared_address(box_of(boxes, step)), boxes->residual_map, n, m, came);
@@ -82,7 +96,7 @@ inlined void write_box(const outbox *boxes, uint step, const struct around *to, 
 #pragma unroll
         for (uint i = 0; i < 2; i++)
             if (m + lane / 4 + 8 * i < to->M) scale[i] = to->row_scale[m + lane / 4 + 8 * i];
-    if (to->add) mbarrier_wait(boxes->came + step % 2 * 8, boxes->turn ^ (step / 2 & 1));
+    if (to->add) mbarrier_wait(boxes->came + step % WARP_BOXES * 8, boxes->turn ^ (step / WARP_BOXES & 1));
     else if (lane == 0) TMA_WAIT_READ(1);
     warp_barrier();
     fill_box(box, to, sums, bias, scale, n);

@@ -18,8 +18,8 @@ inlined uint2 tile_of_work(const plan *all, uint work)
 
 inlined uint part_of_work(const plan *all, uint work) { return work / (all->tiles_m * all->tiles_n); }
 
-// The map of A (0), of B (1), or of C or what is like it (2), by a warp of its own, for at once is sooner. Rows of op(B)ᵀ are
-// b_length apart where it is not transposed.
+// The map of A (0), of B (1), or of C and what is like it (2), by a warp of its own, for at once is sooner. Rows of
+// op(B)ᵀ are b_length apart where it is not transposed.
 inlined void make_map(const uint which, uint map, __global const void *matrix, uint M, uint N, uint K, uint b_length)
 {
     const uint lane = this_lane();

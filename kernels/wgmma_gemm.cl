@@ -11,9 +11,7 @@
 // A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which three do
 // something, give up theirs to the consumers.
 //
-// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut; AROUND, a bit each,
-// what may stand around the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row
-// of C cannot be written at once. What is not there takes no registers.
+// Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut.
 
 #define ITEMS     (CONSUMERS + 128)
 #define REGISTERS 168 // of a work-item, at first,
@@ -26,13 +24,10 @@
     #error "the consumers would wait for registers that nobody gives up"
 #endif
 
-#define MAY_BE(bit) (AROUND >> bit & 1)
 // GELU's slope takes the bits of GELU and of a residual.
 #define EXTRAS                                                                                      \
     ((MAY_BE(1) ? GELU_AFTER : 0) | (MAY_BE(1) && MAY_BE(3) ? GELU_SLOPE : 0) |                     \
      (MAY_BE(2) ? SCALE_FIRST : 0))
-#define BY_BOXES    (!MAY_BE(4) && !MAY_BE(5))
-#define BESIDE      (BY_BOXES && MAY_BE(3))
 #define MAPS_READY  6 // number of a barrier: the maps of C and of the residual are
 #define MAKE_MAPS   (BESIDE ? 64 : 32) // work-items of the warps that make these
 
@@ -60,12 +55,12 @@ inlined uint2 place_of_step(uint step, uint tile_m, uint tile_n)
                    tile_n + step % STEPS_ALONG_N * STEP_COLUMNS);
 }
 
-// The residuals of a work's first two boxes, before they are needed.
+// The residuals of a work's first boxes, before they are needed.
 inlined void begin_boxes(const struct around *around, const outbox *boxes, uint tile_m, uint tile_n)
 {
     if (!BESIDE || !around->add || this_lane() != 0) return;
 #pragma unroll
-    for (uint step = 0; step < 2; step++) {
+    for (uint step = 0; step < STEPS_OF_WORK && step < WARP_BOXES; step++) {
         const uint2 place = place_of_step(step, tile_m, tile_n);
         fetch_box(boxes, step, place.x, place.y);
     }
@@ -78,8 +73,8 @@ inlined void finish_work(struct around *around, outbox *boxes, float *sums, __gl
         const uint2 place = place_of_step(step, tile_m, tile_n);
 #if BY_BOXES
         write_box(boxes, step, around, sums, bias, place.x, place.y);
-        if (BESIDE && around->add && this_lane() == 0 && step + 2 < STEPS_OF_WORK) {
-            const uint2 next = place_of_step(step + 2, tile_m, tile_n);
+        if (BESIDE && around->add && this_lane() == 0 && step + WARP_BOXES < STEPS_OF_WORK) {
+            const uint2 next = place_of_step(step + WARP_BOXES, tile_m, tile_n);
             fetch_box(boxes, step, next.x, next.y);
         }
 #else
@@ -94,7 +89,7 @@ inlined void finish_work(struct around *around, outbox *boxes, float *sums, __gl
 #pragma unroll
         for (uint i = 0; i + STEP_SUMS < SUMS; i++) sums[i] = sums[i + STEP_SUMS];
     }
-    boxes->turn ^= STEPS_OF_WORK / 2 & 1;
+    boxes->turn ^= (STEPS_OF_WORK + WARP_BOXES - 1) / WARP_BOXES & 1;
 }
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
@@ -103,15 +98,15 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
            const uint K, const uint b_length, const uint slabs, const uint parts, const uint scatter_rows,
            const uint c_rows, const float alpha, const int extras, const int plain_b_transposed)
 {
-    __local uchar arena[RING] __attribute__((aligned(1024)));
+    __local uchar arena[32768] __attribute__((aligned(1024)));
     RETARGET(ALL_BYTES, REGISTERS);
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {
-        for (uint stage = 0; stage < STAGES; stage++) {
+        for (uint stage = 0; stage < IN_RING; stage++) {
             mbarrier_init(full(base, stage), 2); // those who fetch
             mbarrier_init(empty(base, stage), ALTERNATE ? 4 : 8); // warps
         }
-        for (uint box = 0; box < 16; box++) mbarrier_init(base + BOXES + box * 8, 1);
+        for (uint box = 0; box < BOXES; box++) mbarrier_init(base + CAME + box * 8, 1);
         mbarriers_are_ready();
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -143,8 +138,8 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     TAKE_REGISTERS(TAKEN);
     const uint number = item / 128; // of the consumer
     const uint step = get_num_groups(0) * (ALTERNATE ? 2 : 1);
-    outbox boxes = {arena + item / 32 * STAGED * sizeof(float), where + 256, where + 384,
-                    base + BOXES + item / 32 * 16, 0};
+    outbox boxes = {arena + item / 32 * WARP_BOXES * BOX_BYTES, where + 256, where + 384,
+                    base + CAME + item / 32 * WARP_BOXES * 8, 0};
     struct around around = {
         c_buffer + c_offset, residual_buffer + residual_offset,
         row_scale_buffer + row_scale_offset, scatter_buffer + scatter_offset,

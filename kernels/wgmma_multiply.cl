@@ -41,7 +41,7 @@ inlined void load_run(pair_run *run, ulong *b, const consumer *own, ring_place *
 inlined void leave_run(uint arena, uint stage)
 {
     leave_stage(arena, stage);
-    leave_stage(arena, stage + 1 == STAGES ? 0 : stage + 1);
+    leave_stage(arena, stage + 1 == IN_RING ? 0 : stage + 1);
 }
 
 // Two slabs at a time, of which there is an even number. While the unit has one of them the other one is made

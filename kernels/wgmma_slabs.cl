@@ -2,7 +2,7 @@
 // Slabs of the operands of wgmma_gemm: how they come to local memory, and to the matrix unit.
 //
 // A slab is 128 bytes of k of TILE rows of op(A), and of COLUMNS of op(B)ᵀ. They wait in a ring of
-// STAGES, each with two mbarriers: that it is `full`, and that it is `empty` again.
+// IN_RING stages, each with two mbarriers: that it is `full`, and that it is `empty` again.
 //
 // f16 and bf16 are multiplied as they lie, and floats, which the tensor memory accelerator rounds to tf32 on
 // their way. Floats whose k is not contiguous are turned: B's before, by a kernel of their own
@@ -11,7 +11,9 @@
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm (floats: TRANSPOSE_B 1); PAIRS as in
 // tf32_pairs; COLUMNS 128|256 of C in a work-group, of pairs 128; ALTERNATE 1 where two consumers have a
-// tile each, in turn, of 128 columns, and no pairs; else they share one.
+// tile each, in turn, of 128 columns, and no pairs; else they share one; AROUND, a bit each, what may stand around
+// the product: bias, GELU, row_scale, residual, scatter; and whether 16 bytes of a row of C cannot be written at
+// once. What is not there takes no registers.
 
 #ifndef COLUMNS
     #define COLUMNS 128
@@ -19,6 +21,14 @@
 #ifndef STAGES
     #define STAGES (COLUMNS == 128 ? 6 : 4) // as many as there is room for
 #endif
+// C goes by boxes (wgmma_boxes.cl), and a residual comes by them.
+#define MAY_BE(bit) (AROUND >> bit & 1)
+#define BY_BOXES    (!MAY_BE(4) && !MAY_BE(5))
+#define BESIDE      (BY_BOXES && MAY_BE(3))
+// Boxes of a consumer's warp: where residuals come to them, four of a narrow tile, which is all
+// of its 16-bit C; the sixth stage makes room for them.
+#define WARP_BOXES (BESIDE && COLUMNS == 128 ? 4 : 2)
+#define IN_RING    (WARP_BOXES == 4 && STAGES > 5 ? 5 : STAGES)
 
 #define TILE      128 // rows of C in a work-group
 #define WARP_TILE 64  // columns that a warp finishes at once (mma_epilogue)
@@ -28,10 +38,12 @@
 #define FLOATS    (STORAGE == 0)
 #define A_IN_REGISTERS (PAIRS || (FLOATS && TRANSPOSE_A))
 #define DEPTH     (FLOATS ? 32 : 64)
-#define RING      32768 // where it begins: before it is the declared arena
-#define MBARRIERS (RING + STAGES * SLAB)
-#define BOXES     (MBARRIERS + STAGES * 2 * 8) // mbarriers too, two for each consumer's warp
-#define MAPS      ((BOXES + 16 * 8 + 127) / 128 * 128)
+#define BOX_BYTES (16 * LINE)
+#define BOXES     (8 * WARP_BOXES) // of all warps
+#define RING      (BOXES * BOX_BYTES) // where it begins
+#define MBARRIERS (RING + IN_RING * SLAB)
+#define CAME      (MBARRIERS + IN_RING * 2 * 8) // mbarriers too, one for each box
+#define MAPS      ((CAME + BOXES * 8 + 127) / 128 * 128)
 #define ALL_BYTES (MAPS + 4 * 128)
 
 // PTX's number of the types of the operands and of C, and their bytes.
@@ -64,7 +76,7 @@ typedef struct {
 
 inlined void step_on(ring_place *place)
 {
-    const bool wraps = place->stage + 1 == STAGES;
+    const bool wraps = place->stage + 1 == IN_RING;
     place->parity ^= wraps;
     place->stage = wraps ? 0 : place->stage + 1;
 }
@@ -72,13 +84,13 @@ inlined void step_on(ring_place *place)
 inlined void advance(ring_place *place, uint slabs)
 {
     const uint stage = place->stage + slabs;
-    place->parity ^= stage / STAGES & 1;
-    place->stage = stage % STAGES;
+    place->parity ^= stage / IN_RING & 1;
+    place->stage = stage % IN_RING;
 }
 
 inlined uint slab_at(uint arena, uint stage) { return arena + RING + stage * SLAB; }
 inlined uint full(uint arena, uint stage) { return arena + MBARRIERS + stage * 8; }
-inlined uint empty(uint arena, uint stage) { return arena + MBARRIERS + (STAGES + stage) * 8; }
+inlined uint empty(uint arena, uint stage) { return arena + MBARRIERS + (IN_RING + stage) * 8; }
 
 // So many rows of an operand from r on begin to come, DEPTH of their k: each row a line, or, where k is not
 // what is contiguous, boxes in which a line is DEPTH rows' values of one k. What is outside is zeros.
