@@ -23,7 +23,7 @@ Timed is what each does for itself, the choice of tokens included.
 With --ops, single ops too: bench/pytorch_ops.py beside `colt5 bench --only`, on random values of each side's own, timed alone.
 
 A figure is the median over --rounds of the median of --calls calls, each waited for, in brackets the least; memory is the peak beyond
-weights and inputs. Between two figures of one side every other side has its turn. What raises an error is reported with it.
+weights and inputs, outputs and gradients included. Between two figures of one side every other side has its turn. What raises an error is reported with it.
 
 Needs: torch, colt5-attention 0.11.2, local-attention 1.11.2, safetensors, numpy.
 """
@@ -51,25 +51,18 @@ class Rival:
 
     def op(self):
         import pytorch_ops
-        run, tensors = pytorch_ops.make(self.task["rival"], self.task["batch"], self.task["tokens"], self.device, self.dtype)
-        for t in tensors:
+        self.run, self.inputs = pytorch_ops.make(self.task["rival"], self.task["batch"], self.task["tokens"], self.device, self.dtype)
+        self.leaves = self.inputs
+        for t in self.inputs:
             t.requires_grad_(self.learn)
-        dy = self.torch.randn_like(run(*tensors))
-
-        def step():
-            if not self.learn:
-                with self.torch.no_grad():
-                    return run(*tensors)
-            for t in tensors:
-                t.grad = None
-            run(*tensors).backward(dy)
-        self.step = step
+        self.dy = self.torch.randn_like(self.run(*self.inputs))
 
     def block(self):
         torch, task = self.torch, self.task
         self.module = self.load()
         self.x, self.dy = self.array("x"), self.array("dy")
         self.x.requires_grad_(self.learn)
+        self.inputs, self.leaves = [self.x], [self.x, *self.module.parameters()]
         self.routes, self.solvers = None, {}
         self.run = self.expert() if task["rival"] in ("expert", "autotuned") else self.package()
 
@@ -101,13 +94,16 @@ class Rival:
             return y
         return run
 
+    def clear(self):
+        for leaf in self.leaves:
+            leaf.grad = None
+
     def step(self):
         if not self.learn:
             with self.torch.no_grad():
-                return self.run(self.x)
-        self.module.zero_grad(set_to_none=True)
-        self.x.grad = None
-        y = self.run(self.x)
+                return self.run(*self.inputs)
+        self.clear()
+        y = self.run(*self.inputs)
         y.backward(self.dy)
         return y
 
@@ -170,6 +166,7 @@ class Rival:
         self.wait()
         if self.device != "cuda":
             return {"peak_bytes": None}
+        self.clear()
         held = self.torch.cuda.memory_allocated()
         self.torch.cuda.reset_peak_memory_stats()
         self.step()
