@@ -18,12 +18,16 @@ gradient of the input, is checked against libcolt5's, on the same routes: those 
 routers; those that the expert's block chose are injected into `colt5 run --routes`, forward. What is left (compiled, and the expert's
 backward) keeps its own: tokens with equal scores, or scores rounded to 16 bits, are then chosen otherwise, and their rows differ as a
 whole. So besides the error of all rows the table's notes have the median error of a row and the share of rows off by a tenth.
+Results too far apart are named at the end, and the exit status is 1: an output on the same routes by the error of all rows, what else
+there is (routers' gradients pass through a solver that PyTorch rounds to the type) by the median row's and the share of rows off.
 Timed is what each does for itself, the choice of tokens included.
 
-With --ops, single ops too: bench/pytorch_ops.py beside `colt5 bench --only`, on random values of each side's own, timed alone.
+With --ops, single ops too: bench/pytorch_ops.py beside `colt5 bench --only`, on random values of each side's own, timed and not
+compared: their results are the test suite's matter.
 
 A figure is the median over --rounds of the median of --calls calls, each waited for, in brackets the least; memory is the peak beyond
-weights and inputs, outputs and gradients included. Between two figures of one side every other side has its turn. What raises an error is reported with it.
+weights and inputs, outputs and gradients included. Between two figures of one side every other side has its turn. What raises an error
+is reported with it.
 
 Needs: torch, colt5-attention 0.11.2, local-attention 1.11.2, safetensors, numpy.
 """
@@ -32,6 +36,8 @@ import numpy
 
 HERE = pathlib.Path(__file__).resolve().parent
 TYPES = {"fp32": ("f32", "strict"), "tf32": ("f32", "fast"), "bf16": ("bf16", "strict"), "f16": ("f16", "strict")}
+LIMITS = {"fp32": 2e-6, "tf32": 1e-3, "bf16": 1e-2, "f16": 1e-2}  # those of `colt5 run --expect`
+MOST_OFF = 0.25  # of the rows, where others were chosen
 PASSES = ("forward", "backward")
 OPS = ("coor_descent", "select", "linear", "gelu", "rms_norm", "layer_norm", "flash_attention", "local_attention")
 ROUTERS = ("conditional_attn.q_router", "conditional_attn.kv_router", "conditional_ff.router")
@@ -324,8 +330,7 @@ def say(text):
 
 def prepare(worker, ours):
     """Builds a rival and checks it against libcolt5; False where it does not run."""
-    task = worker.task
-    title = f"{task['pass']} {task['type']} {task['rival']}"
+    task, title = worker.task, title_of(worker)
     start = time.monotonic()
     try:
         worker.about = worker.ask("prepare", task=task)
@@ -465,10 +470,14 @@ def op_table(options, workers, sides):
             yield "| " + " | ".join(cells) + " |"
 
 
+def title_of(worker):
+    return " ".join(worker.task[key] for key in ("pass", "type", "rival"))
+
+
 def notes(workers):
     """What was not measured, and how far the results lie apart."""
     for w in workers:
-        title = f"{w.task['pass']} {w.task['type']} {w.task['rival']}"
+        title = title_of(w)
         if hasattr(w, "failure"):
             yield f"- {title}: {w.failure}"
             continue
@@ -480,6 +489,22 @@ def notes(workers):
                 c = w.check[name]
                 parts.append(f"{name} {c['error']:.1e} (median row {c['row']:.1e}, {100 * c['off']:.2g} % of rows off)")
         yield f"- {title}: {'same' if w.check['same_routes'] else 'own'} routes: " + ", ".join(parts)
+
+
+def faults(kind, check):
+    """What differs by more than rounding and the choice of tokens do."""
+    for name in ("y", "dx"):
+        if name not in check:
+            continue
+        error, row, off = (check[name][key] for key in ("error", "row", "off"))
+        if name == "y" and check["same_routes"]:
+            if not error <= LIMITS[kind]:
+                yield f"{name} is {error:.1e} off libcolt5's, more than {LIMITS[kind]:g}"
+            continue
+        if not row <= LIMITS[kind]:
+            yield f"{name}'s median row is {row:.1e} off libcolt5's, more than {LIMITS[kind]:g}"
+        if not off <= MOST_OFF:
+            yield f"{100 * off:.2g} % of {name}'s rows are off libcolt5's, more than {100 * MOST_OFF:g} %"
 
 
 def record(worker):
@@ -564,6 +589,9 @@ def main():
         finally:
             for worker in workers:
                 worker.close()
+    found = [f"{title_of(w)}: {fault}" for w in workers for fault in faults(w.task["type"], getattr(w, "check", {}))]
+    if found:
+        sys.exit("\n".join(found))
 
 
 if __name__ == "__main__":
