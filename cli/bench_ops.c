@@ -74,6 +74,10 @@ static void fill_values(const struct op_call *c, enum fill fill, colt5_type type
         bench_noise(type, count, values);
         return;
     }
+    if (fill == FILL_ONES) {
+        memset(values, 1, count);
+        return;
+    }
     int32_t *integers = values;
     for (size_t i = 0; i < count; i++)
         integers[i] =

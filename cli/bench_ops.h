@@ -16,7 +16,8 @@ enum fill {
     FILL_NONE, /* an output */
     FILL_NORMAL,
     FILL_INDEX, /* ascending, spread over N */
-    FILL_BYTES
+    FILL_BYTES,
+    FILL_ONES
 };
 
 /* A tensor: "BND" and so on, a digit for itself; the type of the run, or its own. */
@@ -54,6 +55,10 @@ struct slot {
 #define INDEX(dims)                                                                                \
     {                                                                                              \
         dims, FILL_INDEX, true, COLT5_I32                                                          \
+    }
+#define MASK(dims)                                                                                 \
+    {                                                                                              \
+        dims, FILL_ONES, true, COLT5_U8                                                            \
     }
 #define BYTES(dims)                                                                                \
     {                                                                                              \

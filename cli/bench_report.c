@@ -4,20 +4,25 @@
 
 #include "bench.h"
 
-/* What of a ceiling the row reached; 0 where there is no such work, or no ceiling was measured. */
-static double share(uint64_t amount, double ms, double ceiling)
+static double per_second(uint64_t amount, const struct bench_row *row)
 {
-    return ceiling > 0 ? (double)amount / (ms * 1e-3) / ceiling : 0;
+    return (double)amount / (row->median_ms * 1e-3);
+}
+
+/* What of a ceiling the row reached; 0 where there is no such work, or no ceiling was measured. */
+static double share(uint64_t amount, const struct bench_row *row, double ceiling)
+{
+    return ceiling > 0 ? per_second(amount, row) / ceiling : 0;
 }
 
 static double copy_share(const struct bench *bench, const struct bench_row *row)
 {
-    return share(row->bytes, row->median_ms, bench->ceilings.bytes_per_second);
+    return share(row->bytes, row, bench->ceilings.bytes_per_second);
 }
 
 static double product_share(const struct bench *bench, const struct bench_row *row)
 {
-    return share(row->flop, row->median_ms, bench->ceilings.flop_per_second);
+    return share(row->flop, row, bench->ceilings.flop_per_second);
 }
 
 /* How many times as fast as the other; 0: there is none. */
@@ -29,12 +34,13 @@ static double ratio(const struct bench_row *row, const struct bench_other *other
 static json_t *json_row(const struct bench *bench, const struct bench_row *row)
 {
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "name", row->name,
-        "dtype", colt5_type_name(row->type), "math", math_name(row->math), "batch",
+        "{s:s, s:s, s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f}", "name",
+        row->name, "dtype", colt5_type_name(row->type), "math", math_name(row->math), "batch",
         (json_int_t)row->batch, "seq", (json_int_t)row->seq, "backward", row->backward, "median_ms",
         row->median_ms, "min_ms", row->min_ms, "max_ms", row->max_ms, "peak_bytes",
         (json_int_t)row->peak_bytes, "launches", (json_int_t)row->launches, "flop",
-        (json_int_t)row->flop, "bytes", (json_int_t)row->bytes);
+        (json_int_t)row->flop, "bytes", (json_int_t)row->bytes, "tflop_per_second",
+        per_second(row->flop, row) * 1e-12, "gb_per_second", per_second(row->bytes, row) * 1e-9);
     if (!bench->no_ceilings) {
         json_object_set_new(object, "copy_share", json_real(copy_share(bench, row)));
         json_object_set_new(object, "product_share", json_real(product_share(bench, row)));
@@ -81,7 +87,7 @@ static void print_known(double value)
 static void print_csv(const struct bench *bench)
 {
     printf("name,dtype,math,batch,seq,backward,median_ms,min_ms,max_ms,peak_bytes,launches,flop,"
-           "bytes%s%s\n",
+           "bytes,tflop_per_second,gb_per_second%s%s\n",
            bench->no_ceilings ? "" : ",copy_share,product_share",
            bench->others ? ",other_ms,ratio" : "");
     for (size_t i = 0; i < bench->row_count; i++) {
@@ -92,6 +98,8 @@ static void print_csv(const struct bench *bench)
                row->min_ms, row->max_ms, (unsigned long long)row->peak_bytes,
                (unsigned long long)row->launches, (unsigned long long)row->flop,
                (unsigned long long)row->bytes);
+        print_known(per_second(row->flop, row) * 1e-12);
+        print_known(per_second(row->bytes, row) * 1e-9);
         if (!bench->no_ceilings) {
             print_known(copy_share(bench, row));
             print_known(product_share(bench, row));
@@ -106,15 +114,15 @@ static void print_csv(const struct bench *bench)
 }
 
 /* "12.3 (45 %)": a rate and what share of the ceiling it is. */
-static void print_rate(uint64_t amount, double ms, double unit, double share)
+static void print_rate(uint64_t amount, const struct bench_row *row, double unit, double share)
 {
-    const double per_second = (double)amount / (ms * 1e-3);
+    const double rate = per_second(amount, row) / unit;
     if (amount == 0)
         printf(" - |");
     else if (share > 0)
-        printf(" %.3g (%.0f %%) |", per_second / unit, 100 * share);
+        printf(" %.3g (%.0f %%) |", rate, 100 * share);
     else
-        printf(" %.3g |", per_second / unit);
+        printf(" %.3g |", rate);
 }
 
 static void print_other(const struct bench *bench, const struct bench_row *row)
@@ -133,7 +141,7 @@ static double flop_unit(const struct bench *bench)
     double most = bench->ceilings.flop_per_second;
     for (size_t i = 0; i < bench->row_count; i++) {
         const struct bench_row *row = &bench->rows[i];
-        const double rate = (double)row->flop / (row->median_ms * 1e-3);
+        const double rate = per_second(row->flop, row);
         if (rate > most) most = rate;
     }
     return most >= 1e13 ? 1e12 : 1e9;
@@ -168,8 +176,8 @@ static void print_table(const struct bench *bench)
                colt5_type_name(row->type), math_name(row->math), row->batch, row->seq,
                row->backward ? "yes" : "no", row->median_ms, row->min_ms, row->max_ms,
                human_bytes((double)row->peak_bytes), (unsigned long long)row->launches);
-        print_rate(row->flop, row->median_ms, unit, product_share(bench, row));
-        print_rate(row->bytes, row->median_ms, 1e9, copy_share(bench, row));
+        print_rate(row->flop, row, unit, product_share(bench, row));
+        print_rate(row->bytes, row, 1e9, copy_share(bench, row));
         if (bench->others) print_other(bench, row);
         if (bench->text)
             printf(" %.0f |", (double)(row->batch * row->seq) / (row->median_ms * 1e-3));

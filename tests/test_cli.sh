@@ -234,14 +234,23 @@ kept
 # ---- bench: ceilings take seconds, so only where something is asked of them ----
 check 0 'tokens/s' "$colt5" bench again --text text.txt --repeat 2 --dense
 check 0 '"block",f32,strict,1,256,0,' "$colt5" bench --seq 256 --repeat 1 --format csv --no-ceilings
+ops=$(grep -oh 'colt5_[a-z_]*(colt5_context [*]ctx' "$srcdir"/include/colt5/ops/*.h |
+    sed 's/^colt5_//; s/(.*//; s/_forward$//; /_backward$/d')
+for op in $ops; do
+    checks=$((checks + 1))
+    grep -q "^\"$op\"," "$work/out" || wrong "bench does not time $op"
+done
 check 0 '' "$colt5" bench "$srcdir/examples/transformer_block.json" "$block" --seq 64 --repeat 2 \
     --format json --dtype f16
 json 'len(d) == 2 and list(d[0]) == ["name", "dtype", "math", "batch", "seq", "backward",
-    "median_ms", "min_ms", "max_ms", "peak_bytes", "launches", "flop", "bytes", "copy_share",
-    "product_share"] and 0 < d[0]["product_share"] and d[0]["backward"] is False'
+    "median_ms", "min_ms", "max_ms", "peak_bytes", "launches", "flop", "bytes",
+    "tflop_per_second", "gb_per_second", "copy_share", "product_share"]
+    and 0 < d[0]["product_share"] and d[0]["backward"] is False'
 check 0 't.json' "$colt5" bench --backward --seq 256 --repeat 1 --format json --profile t.json
 json 'all(r["backward"] is True and r["launches"] > 1 and r["bytes"] > 0 for r in d)
-    and {"block", "local_attention", "linear", "topk"} <= {r["name"] for r in d}'
+    and {"block", "local_attention", "linear", "topk"} <= {r["name"] for r in d}
+    and all(abs(r["gb_per_second"] * r["median_ms"] * 1e6 / r["bytes"] - 1) < 1e-6 for r in d)
+    and all(abs(r["tflop_per_second"] * r["median_ms"] * 1e9 - r["flop"]) <= 1e-6 * r["flop"] for r in d)'
 cp "$work/out" before.json
 cp t.json "$work/out"
 json '(lambda spans, names: len(names) > 10 and names[-1] == "block, f32, 1 x 256, with backward"
