@@ -40,7 +40,6 @@ AC_DEFUN([COLT5_CHECK_CBLAS], [
     done
   ])
   AS_IF([test "$have_cblas" != no], [AC_DEFINE([HAVE_CBLAS], [1], [a CBLAS is there])])
-  AS_IF([test "$have_cblas" = openblas], [AC_DEFINE([HAVE_OPENBLAS], [1], [the CBLAS is OpenBLAS])])
 ])
 
 AC_DEFUN([COLT5_CHECK_PNG], [
