@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // tiled_gemm on matrix units, for f16 and bf16; and with STORAGE 0, on NVIDIA's, for floats that are
-// pairs of f16 (split.cl), high · high + high · low + low · high.
+// pairs of f16 (split.cl): with TERMS 3 high · high + high · low + low · high, with TERMS 1 high · high alone,
+// as exact as tf32.
 //
 // Some warps make one TILE×TILE tile of C, WARP_ROWS×WARP_COLUMNS each. Slabs of A and B, DEPTH deep,
 // wait in local memory as they came, STAGES of them: while one is multiplied the next ones are on

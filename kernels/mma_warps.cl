@@ -21,7 +21,8 @@
 //   pack_pair(low, high)                               floats to 16 bits each
 //
 // Defines: STORAGE, TRANSPOSE_A, TRANSPOSE_B as in tiled_gemm; VECTOR 1 where a chunk may be
-// read at once (offsets and the lengths of rows, or lines, are multiples of 8).
+// read at once (offsets and the lengths of rows, or lines, are multiples of 8); TERMS, the products of
+// slabs that are added, 3 of pairs, else 1.
 
 #define WARPS_ALONG_N (TILE / WARP_COLUMNS)
 #define ITEMS         (TILE / WARP_ROWS * WARPS_ALONG_N * WARP_LANES)
@@ -37,13 +38,15 @@
 
 #if STORAGE == 0
 typedef ushort operand;
-    #define TERMS       3 // the small ones first
+#else
+typedef storage operand;
+#endif
+
+#if TERMS == 3 // the small ones first
     #define A_IS_LOW(t) ((t) == 0)
     #define B_IS_LOW(t) ((t) == 1)
     #define multiply    multiply_apart
 #else
-typedef storage operand;
-    #define TERMS       1
     #define A_IS_LOW(t) false
     #define B_IS_LOW(t) false
     #define multiply    multiply_on

@@ -67,11 +67,12 @@ split_range(IN(a), IN_I32(index), IN(b), OUT_I32(ranges), const uint a_lines, co
         atomic_max((__global uint *)(ranges_buffer + ranges_offset + 2 * slot + item), found[item]);
 }
 
-// pairs [2][lines][stride] f16: the high parts, then the low parts, zeros from length to stride, a
-// multiple of 8. Nothing where plain tiles make the product.
+// pairs [planes][lines][stride] f16: the high parts, then, of 2 planes, the low parts, zeros from length
+// to stride, a multiple of 8. Nothing where plain tiles make the product.
 __kernel void split_pairs(IN(x), IN_I32(index), IN_I32(ranges), __global ushort *restrict pairs_buffer,
                           const ulong pairs_offset, const uint lines, const uint length,
-                          const uint stride, const uint index_rows, const uint x_rows, const uint slot)
+                          const uint stride, const uint planes, const uint index_rows, const uint x_rows,
+                          const uint slot)
 {
     const uint n = get_global_id(0) * 8, line = grid_row();
     if (n >= stride || line >= lines || !pairs_hold(ranges_buffer + ranges_offset)) return;
@@ -86,5 +87,5 @@ __kernel void split_pairs(IN(x), IN_I32(index), IN_I32(ranges), __global ushort 
     }
     __global ushort *to = pairs_buffer + pairs_offset + (size_t)line * stride + n;
     *(__global uint4 *)to = (uint4)(high[0], high[1]);
-    *(__global uint4 *)(to + (size_t)lines * stride) = (uint4)(low[0], low[1]);
+    if (planes == 2) *(__global uint4 *)(to + (size_t)lines * stride) = (uint4)(low[0], low[1]);
 }

@@ -265,25 +265,62 @@ START_TEST(what_stands_around_it_is_fused_or_done)
 }
 END_TEST
 
+/* A product whose large k of A meet small k of B, `bits` apart. */
+static struct problem make_spread_problem(unsigned transposes, double bits)
+{
+    struct problem p =
+        make_problem((struct sizes){40, 48, 1100}, COLT5_F32, COLT5_F32, transposes, 0, false);
+    const struct sizes s = {p.on_host.M, p.on_host.N, p.on_host.K};
+    double *a = (double *)p.on_host.a, *b = (double *)p.on_host.b;
+    for (size_t k = 0; k < s.K; k++) {
+        const double factor = exp2(floor(bits * (double)k / (double)s.K) - bits / 2);
+        for (size_t m = 0; m < s.M; m++) a[transposes & 1 ? k * s.M + m : m * s.K + k] *= factor;
+        for (size_t n = 0; n < s.N; n++) b[transposes & 2 ? n * s.K + k : k * s.N + n] /= factor;
+    }
+    release(&p.a), release(&p.b);
+    p.a = upload(a, COLT5_F32, s.M, s.K), p.b = upload(b, COLT5_F32, s.K, s.N);
+    return p;
+}
+
 /* Pairs of f16 are as exact as float32; where values differ too much for them others take over, and
  * are as exact as they are. */
 START_TEST(float32_is_multiplied_exactly_whatever_its_range)
 {
-    const char *backend = _i < 8 ? "split" : "wgmma";
-    struct problem p = make_problem((struct sizes){40, 48, 1100}, COLT5_F32, COLT5_F32,
-                                    (unsigned)_i % 4, 0, false);
-    const struct sizes s = {p.on_host.M, p.on_host.N, p.on_host.K};
-    double *a = (double *)p.on_host.a, *b = (double *)p.on_host.b;
-    if (_i % 8 >= 4) /* large k of A meet small k of B */
-        for (size_t k = 0; k < s.K; k++) {
-            const double factor = exp2(floor(40.0 * (double)k / (double)s.K) - 20);
-            for (size_t m = 0; m < s.M; m++) a[_i & 1 ? k * s.M + m : m * s.K + k] *= factor;
-            for (size_t n = 0; n < s.N; n++) b[_i & 2 ? n * s.K + k : k * s.N + n] /= factor;
-        }
-    release(&p.a), release(&p.b);
-    p.a = upload(a, COLT5_F32, s.M, s.K), p.b = upload(b, COLT5_F32, s.K, s.N);
-    if (solve(&p, backend)) assert_norm(&p.c, p.want, _i % 8 < 4 ? 5e-7 : 8e-7);
+    struct problem p = make_spread_problem((unsigned)_i % 4, _i % 8 < 4 ? 0 : 40);
+    if (solve(&p, _i < 8 ? "split" : "wgmma")) assert_norm(&p.c, p.want, _i % 8 < 4 ? 5e-7 : 8e-7);
     free_problem(&p);
+}
+END_TEST
+
+/* To the 11 bits that tf32 holds. */
+static void round_all(double *values, size_t count)
+{
+    int power;
+    for (size_t i = 0; i < count; i++) {
+        const double fraction = frexp(values[i], &power);
+        values[i] = ldexp(rint(ldexp(fraction, 11)), power - 11);
+    }
+}
+
+/* Fast math makes the product of A and B rounded; of pairs, where f16 does not hold their values,
+ * that of A and B as they are. */
+START_TEST(fast_math_rounds_as_tf32_does)
+{
+    static const double apart[] = {0, 14, 40};
+    const bool by_pairs = _i < 4;
+    colt5_context_set_math(ctx, COLT5_MATH_FAST);
+    for (size_t i = 0; i < sizeof(apart) / sizeof(apart[0]); i++) {
+        const bool rounded = !by_pairs || apart[i] < 16;
+        struct problem p = make_spread_problem((unsigned)_i % 4, apart[i]);
+        if (rounded) {
+            round_all((double *)p.on_host.a, p.on_host.M * p.on_host.K);
+            round_all((double *)p.on_host.b, p.on_host.K * p.on_host.N);
+        }
+        if (solve(&p, by_pairs ? "split" : "wgmma"))
+            assert_norm(&p.c, p.want, rounded ? 5e-5 : 8e-7);
+        free_problem(&p);
+    }
+    colt5_context_set_math(ctx, COLT5_MATH_STRICT);
 }
 END_TEST
 
@@ -308,7 +345,7 @@ static bool has_matrix_units(const char *backend)
     if (tiny()) return false;
     if (!strcmp(units, "wgmma"))
         return strcmp(backend, "wgmma") != 0 || !retarget || strcmp(retarget, "0") != 0;
-    return !strcmp(units, backend);
+    return !strcmp(units, strcmp(backend, "split") ? backend : "mma");
 }
 
 /* More tiles than the device has compute units, more slabs than wait at once, ragged edges; a K
@@ -342,6 +379,8 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
         {"mma", {136, 72, 328}, COLT5_BF16, 1, 3, 1, 127 - INDEX},
         {"mma", {67, 66, 97}, COLT5_F16, 2, 1, 3, 127 - INDEX},
         {"mma", {72, 80, 264}, COLT5_F16, 2, 5, 3, 0},
+        {"split", {140, 264, 200}, COLT5_F32, 1, 1, 2, 127},
+        {"split", {136, 129, 328}, COLT5_F32, 1, 3, 1, 127 - INDEX},
         {"wgmma", {136, 264, 200}, COLT5_BF16, 0, 1, 2, 127},
         {"wgmma", {136, 72, 328}, COLT5_F16, 0, 3, 1, 127 - INDEX},
         {"wgmma", {72, 80, 520}, COLT5_F32, 0, 4, 3, 127 - INDEX},
@@ -578,8 +617,9 @@ int main(void)
     tcase_add_loop_test(tests, every_type_is_multiplied_as_float, 0, 6 * BACKENDS);
     tcase_add_loop_test(tests, what_stands_around_it_is_fused_or_done, 0, 2 * BACKENDS);
     tcase_add_loop_test(tests, float32_is_multiplied_exactly_whatever_its_range, 0, 16);
+    tcase_add_loop_test(tests, fast_math_rounds_as_tf32_does, 0, 8);
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
-    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 27);
+    tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 29);
     tcase_add_loop_test(tests, work_groups_that_stay_make_every_tile, 0, 24);
     tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);

@@ -84,7 +84,7 @@ cl_command_queue colt5_context_queue(const colt5_context *ctx);
 /** How float32 products are computed, those of attention among them. */
 typedef enum colt5_math {
     COLT5_MATH_STRICT, /* accurate to float32, by whatever instructions; the default */
-    COLT5_MATH_FAST    /* may round its inputs to tf32 */
+    COLT5_MATH_FAST    /* may round their inputs to the 11 bits of tf32, on NVIDIA's matrix units */
 } colt5_math;
 
 /** Sets how float32 products are computed from now on. */

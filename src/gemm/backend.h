@@ -40,7 +40,7 @@ struct gemm_backend {
 extern const struct gemm_backend gemm_wgmma;
 /* Matrix units of NVIDIA, AMD and Intel: f16 and bf16. */
 extern const struct gemm_backend gemm_mma;
-/* NVIDIA's for float32, by pairs of f16. */
+/* NVIDIA's for float32, by pairs of f16 or, as math asks, their high parts. */
 extern const struct gemm_backend gemm_split;
 /* Our own kernel, register tiles over local memory: every type, every device. */
 extern const struct gemm_backend gemm_tiled;
@@ -79,8 +79,9 @@ bool gemm_mma_can(const colt5_context *ctx); /* NVIDIA's units, which multiply p
 size_t gemm_mma_tile(const colt5_context *ctx, const struct gemm *product);
 size_t gemm_mma_parts(const colt5_context *ctx, const struct gemm *product);
 
-/* Float32 operands as pairs of f16, [2][lines][gemm_pair_stride(length)]. Of these gemm_launch_mma
- * makes the product, or gemm_launch_tiled of A and B, as ranges [4] say when they run. */
+/* Float32 operands as pairs of f16, [planes][lines][gemm_pair_stride(length)]: 2 planes, or 1 of
+ * high parts alone. Of these gemm_launch_mma makes the product, or gemm_launch_tiled of A and B, as
+ * ranges [4] say when they run. */
 struct gemm_pairs {
     colt5_tensor ranges, a, b;
 };

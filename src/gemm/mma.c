@@ -112,6 +112,7 @@ colt5_status gemm_launch_mma(colt5_context *ctx, const struct gemm *product, siz
         DEFINE("TRANSPOSE_A", product->transpose_a),
         DEFINE("TRANSPOSE_B", product->transpose_b),
         DEFINE("VECTOR", pairs || reads_chunks(product)),
+        DEFINE("TERMS", pairs && pairs->a.dims[0] == 2 ? 3 : 1),
         DEFINE("TILE", edge),
         DEFINE("BAND", tuned(ctx, TUNED_TILES_ABREAST)),
         {units->number ? "UNITS" : "STAGES",

@@ -2,8 +2,10 @@
 /*
  * Float32 products on units that multiply f16: every element becomes a pair of f16, high and low,
  * and three products of those are added in float32 (kernels/split.cl, kernels/mma_gemm.cl). No less
- * exact than float32 where the values of an operand are of comparable size. Whether they are the
- * device finds out; where not, plain tiles make the product. Both are launched, one does nothing.
+ * exact than float32 where the values of an operand are of comparable size. Where the context's
+ * math is fast the high parts alone are multiplied, once: they have the bits of tf32. Whether
+ * values are of comparable size the device finds out; where not, plain tiles make the product. Both
+ * are launched, one does nothing.
  */
 #include "gemm/backend.h"
 #include "runtime/check.h"
@@ -60,6 +62,7 @@ static unsigned variant(const colt5_context *ctx, const struct gemm *product)
 {
     unsigned number = (unsigned)gemm_mma_tile(ctx, product);
     number = 2 * number + (gemm_mma_parts(ctx, product) > 1);
+    number = 2 * number + (ctx->math == COLT5_MATH_FAST);
     number = 2 * number + vectors_of(product, true);
     number = 2 * number + vectors_of(product, false);
     number = 2 * number + product->transpose_a;
@@ -96,15 +99,16 @@ static colt5_status make_pairs(colt5_context *ctx, const struct gemm *product,
                   ROW_GRID(stride / 8, operand->lines),
                   ARGS(TENSOR(operand->tensor), TENSOR(operand->index),
                        TENSOR(&product->pairs->ranges), TENSOR(pairs), INT((int)operand->lines),
-                       INT((int)operand->length), INT((int)stride), INT((int)product->index_rows),
-                       INT((int)product->a_rows), INT(slot)));
+                       INT((int)operand->length), INT((int)stride), INT((int)pairs->dims[0]),
+                       INT((int)product->index_rows), INT((int)product->a_rows), INT(slot)));
 }
 
 static colt5_status take_pairs(colt5_context *ctx, const struct operand *operand,
                                colt5_tensor *pairs)
 {
+    const size_t planes = ctx->math == COLT5_MATH_FAST ? 1 : 2;
     const size_t stride = gemm_pair_stride(operand->length);
-    return scratch(ctx, COLT5_F16, 3, (size_t[]){2, operand->lines, stride}, pairs);
+    return scratch(ctx, COLT5_F16, 3, (size_t[]){planes, operand->lines, stride}, pairs);
 }
 
 /* Whichever of the two is for these values. */

@@ -158,6 +158,16 @@ size_t _Z12get_group_idj(unsigned dimension)
     return group[dimension];
 }
 
+size_t _Z13get_global_idj(unsigned dimension)
+{
+    return dimension ? group[dimension] : group[0] * item_count + current;
+}
+
+size_t _Z15get_global_sizej(unsigned dimension)
+{
+    return dimension ? group_counts[dimension] : group_counts[0] * item_count;
+}
+
 size_t _Z14get_num_groupsj(unsigned dimension)
 {
     return group_counts[dimension];

@@ -105,6 +105,17 @@ float4 _Z3fmaDv4_fS_S_(float4 a, float4 b, float4 c)
     return c;
 }
 
+float4 _Z11vload_half4mPU9CLprivateKDh(size_t i, const _Float16 *p)
+{
+    p += 4 * i;
+    return (float4){(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+}
+
+void _Z16vstore_half4_rteDv4_fmPU9CLprivateDh(float4 x, size_t i, _Float16 *p)
+{
+    for (int n = 0; n < 4; n++) p[4 * i + (size_t)n] = (_Float16)x[n];
+}
+
 typedef uint32_t uint4 __attribute__((vector_size(16)));
 
 uint4 _Z3maxDv4_jS_(uint4 a, uint4 b)
