@@ -26,18 +26,18 @@ struct gemm_state {
 
 /*
  * NVIDIA, and whatever is neither GPU nor CPU: matrix units where there are some, the latest
- * instructions first; our tiles do what CLBlast does at twice the speed (an H200 is not among the
- * devices it is tuned for), and fuse. Float32 by pairs of f16 on the older instructions is last,
- * for those who ask for it (COLT5_GEMM=split): where it is faster has not been measured. Other
- * GPUs: their matrix units for what CLBlast cannot do (f16, bf16); CLBlast has tuned them one by
- * one. CPUs: our panels beat OpenBLAS, whose threads moreover quarrel with those of the OpenCL
- * device; CLBlast is far behind.
+ * instructions first, and of the older ones float32 by pairs of f16 where a product is large; our
+ * tiles do what CLBlast does at twice the speed (an H200 is not among the devices it is tuned for),
+ * and fuse. Other GPUs: their matrix units for what CLBlast cannot do (f16, bf16); CLBlast has
+ * tuned them one by one. CPUs: our panels beat OpenBLAS, whose threads moreover quarrel with those
+ * of the OpenCL device; CLBlast is far behind.
  */
-static const struct gemm_backend *const on_nvidia[] = {&gemm_wgmma,       &gemm_mma,   &gemm_tiled,
+static const struct gemm_backend *const on_nvidia[] = {&gemm_wgmma,       &gemm_mma,
+                                                       &gemm_split,       &gemm_tiled,
 #ifdef HAVE_CLBLAST
                                                        &gemm_clblast,
 #endif
-                                                       &gemm_small_tiles, &gemm_split, NULL};
+                                                       &gemm_small_tiles, NULL};
 static const struct gemm_backend *const on_gpu[] = {&gemm_mma,
 #ifdef HAVE_CLBLAST
                                                     &gemm_clblast,

@@ -13,6 +13,7 @@
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
+#define LEAST    128                 /* rows and columns from where it pays */
 #define SMALLEST ((uint64_t)1 << 30) /* M·N·K from where it pays */
 #define DEPTH    32                  /* of the kernels' slabs, a multiple of both */
 
@@ -43,7 +44,8 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
 
 static bool pays(const struct gemm *product)
 {
-    return (uint64_t)product->M * product->N >= SMALLEST / product->K;
+    return product->M >= LEAST && product->N >= LEAST &&
+           (uint64_t)product->M * product->N >= SMALLEST / product->K;
 }
 
 /* Four neighbours can be read at once. */
