@@ -4,9 +4,10 @@
  *
  *     gemm_device [device] [backend] [rows in out]
  *
- * backend: wgmma, tf32 (wgmma with fast math), mma, split, tiled, packed, clblast, cblas or all.
- * Three numbers replace the list of shapes. A time is the mean of a run of calls with one wait at
- * the end, the best of five such runs. Behind it is what each kernel of one more call took.
+ * backend: wgmma, tf32 (wgmma with fast math), mma, split, split_fast (with fast math), tiled,
+ * packed, clblast, cblas or all. Three numbers replace the list of shapes. A time is the mean of a
+ * run of calls with one wait at the end, the best of five such runs. Behind it is what each kernel
+ * of one more call took.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -28,13 +29,19 @@ struct shape {
 static const struct shape shapes[] = {{8192, 8192, 8192}, {65536, 512, 1536}, {65536, 512, 512},
                                       {65536, 512, 256},  {65536, 256, 512},  {2048, 512, 2048},
                                       {2048, 2048, 512},  {0, 0, 0}};
-static const struct {
-    const char *name;
+static const struct backend {
+    const char *name, *way; /* way: as COLT5_GEMM has it */
+    colt5_math math;
     colt5_type first, last; /* types it multiplies */
-} backends[] = {{"wgmma", COLT5_F32, COLT5_BF16},  {"tf32", COLT5_F32, COLT5_F32},
-                {"mma", COLT5_F16, COLT5_BF16},    {"split", COLT5_F32, COLT5_F32},
-                {"tiled", COLT5_F32, COLT5_BF16},  {"packed", COLT5_F32, COLT5_BF16},
-                {"clblast", COLT5_F32, COLT5_F32}, {"cblas", COLT5_F32, COLT5_F32}};
+} backends[] = {{"wgmma", "wgmma", COLT5_MATH_STRICT, COLT5_F32, COLT5_BF16},
+                {"tf32", "wgmma", COLT5_MATH_FAST, COLT5_F32, COLT5_F32},
+                {"mma", "mma", COLT5_MATH_STRICT, COLT5_F16, COLT5_BF16},
+                {"split", "split", COLT5_MATH_STRICT, COLT5_F32, COLT5_F32},
+                {"split_fast", "split", COLT5_MATH_FAST, COLT5_F32, COLT5_F32},
+                {"tiled", "tiled", COLT5_MATH_STRICT, COLT5_F32, COLT5_BF16},
+                {"packed", "packed", COLT5_MATH_STRICT, COLT5_F32, COLT5_BF16},
+                {"clblast", "clblast", COLT5_MATH_STRICT, COLT5_F32, COLT5_F32},
+                {"cblas", "cblas", COLT5_MATH_STRICT, COLT5_F32, COLT5_F32}};
 
 static bool left_out; /* the library said that this backend will not do */
 
@@ -154,26 +161,27 @@ static void measure(const struct work *work, const char *backend)
     double best = INFINITY;
     for (int run = 0; run < 5; run++) best = fmin(best, time_of(work, calls));
     const double flop = 2 * (double)s.rows * (double)s.in * (double)s.out;
-    printf("%-8s %-4s %6zu x %4zu -> %4zu %10.1f us %8.3f TFLOP/s  error %.2e", backend,
+    printf("%-10s %-4s %6zu x %4zu -> %4zu %10.1f us %8.3f TFLOP/s  error %.2e", backend,
            colt5_type_name(work->x.type), s.rows, s.in, s.out, best * 1e6, flop / best * 1e-12,
            error_of(work));
     print_kernels(work);
     fflush(stdout);
 }
 
-static void run_case(const char *device, const char *backend, colt5_type type, struct shape s)
+static void run_case(const char *device, const struct backend *backend, colt5_type type,
+                     struct shape s)
 {
     struct work work = {.shape = s};
     const size_t dims[] = {s.rows, s.out};
     const colt5_callbacks callbacks = {.log = hear};
     if (colt5_context_create(device, &work.ctx) != COLT5_OK) stop(NULL, "no device");
     colt5_context_set_callbacks(work.ctx, &callbacks);
-    if (!strcmp(backend, "tf32")) colt5_context_set_math(work.ctx, COLT5_MATH_FAST);
+    colt5_context_set_math(work.ctx, backend->math);
     work.x_values = random_tensor(work.ctx, type, s.rows, s.in, &work.x);
     work.weight_values = random_tensor(work.ctx, type, s.out, s.in, &work.weight);
     if (colt5_tensor_create(work.ctx, type, 2, dims, &work.y) != COLT5_OK)
         stop(work.ctx, "a tensor");
-    measure(&work, backend);
+    measure(&work, backend->name);
     free(work.x_values);
     free(work.weight_values);
     colt5_tensor_free(work.ctx, &work.x);
@@ -190,13 +198,13 @@ int main(int count, char **arguments)
                                     count > 5 ? strtoul(arguments[4], NULL, 10) : 0,
                                     count > 5 ? strtoul(arguments[5], NULL, 10) : 0}};
     for (size_t b = 0; b < sizeof(backends) / sizeof(backends[0]); b++) {
-        const char *name = backends[b].name;
-        if (only && strcmp(only, name) != 0) continue;
-        setenv("COLT5_GEMM", strcmp(name, "tf32") ? name : "wgmma", 1);
+        const struct backend *backend = &backends[b];
+        if (only && strcmp(only, backend->name) != 0) continue;
+        setenv("COLT5_GEMM", backend->way, 1);
         left_out = false;
-        for (colt5_type type = backends[b].first; type <= backends[b].last; type++)
+        for (colt5_type type = backend->first; type <= backend->last; type++)
             for (const struct shape *s = count > 5 ? asked : shapes; s->rows && !left_out; s++)
-                run_case(device, name, type, *s);
+                run_case(device, backend, type, *s);
     }
     return EXIT_SUCCESS;
 }
