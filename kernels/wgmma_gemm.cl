@@ -98,7 +98,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
            const uint K, const uint b_length, const uint slabs, const uint parts, const uint scatter_rows,
            const uint c_rows, const float alpha, const int extras, const int plain_b_transposed)
 {
-    __local uchar arena[32768] __attribute__((aligned(1024)));
+    __local uchar arena[DECLARED] __attribute__((aligned(1024)));
     RETARGET(ALL_BYTES, REGISTERS);
     const uint item = get_local_id(0), base = shared_address(arena);
     if (item == 0) {

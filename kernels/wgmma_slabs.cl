@@ -45,6 +45,7 @@
 #define CAME      (MBARRIERS + IN_RING * 2 * 8) // mbarriers too, one for each box
 #define MAPS      ((CAME + BOXES * 8 + 127) / 128 * 128)
 #define ALL_BYTES (MAPS + 4 * 128)
+#define DECLARED  32768 // bytes, until the program is retargeted
 
 // PTX's number of the types of the operands and of C, and their bytes.
 #if STORAGE == 1

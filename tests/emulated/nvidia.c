@@ -14,6 +14,16 @@ float cut_off(double sum)
     return farther ? nextafterf(nearest, 0) : nearest;
 }
 
+float quick_exp2(float x)
+{
+    return exp2f(x);
+}
+
+float quick_recip(float x)
+{
+    return 1.0f / x;
+}
+
 float float_of_f16(uint32_t bits)
 {
     const uint16_t low = (uint16_t)bits;

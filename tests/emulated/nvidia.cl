@@ -47,5 +47,7 @@ inlined float2 unpack_pair_bf16(uint pair)
 
 float of_lane(float x, uint lane);
 float from_lane(float x, uint bits);
+float quick_exp2(float x);
+float quick_recip(float x);
 #define anew(x) (x)
 void warp_barrier(void);

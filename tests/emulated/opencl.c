@@ -5,11 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-float _Z11native_exp2f(float x)
-{
-    return exp2f(x);
-}
-
 float _Z4exp2f(float x)
 {
     return exp2f(x);
@@ -87,16 +82,6 @@ float4 _Z3expDv4_f(float4 x)
 {
     for (int i = 0; i < 4; i++) x[i] = expf(x[i]);
     return x;
-}
-
-float4 _Z10native_expDv4_f(float4 x)
-{
-    return _Z3expDv4_f(x);
-}
-
-float4 _Z12native_recipDv4_f(float4 x)
-{
-    return 1.0f / x;
 }
 
 float4 _Z3fmaDv4_fS_S_(float4 a, float4 b, float4 c)
