@@ -104,8 +104,8 @@ START_TEST(a_kernel_that_does_not_build_gives_its_log)
     ck_assert_int_eq(gather(made), COLT5_ERROR_BUILD);
     ck_assert_msg(!strncmp(colt5_message(made), "gather.cl: ", 11), "%s", colt5_message(made));
     ck_assert_msg(strstr(colt5_message(made), "no_such_name"), "%s", colt5_message(made));
-    ck_assert_msg(strstr(heard.log, "no_such_name"), "%s", heard.log);
-    put_text("gather.cl", simple); /* mended while the program runs */
+    ck_assert_str_eq(heard.log, ""); /* the call's error says it */
+    put_text("gather.cl", simple);   /* mended while the program runs */
     ck_assert_int_eq(gather(made), COLT5_OK);
     colt5_context_destroy(made);
 }

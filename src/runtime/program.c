@@ -46,29 +46,29 @@ static bool grow(void **array, size_t count, size_t *capacity, size_t size)
     return true;
 }
 
+/* The first line has the cause, as far as the compiler's log begins with it. */
 static colt5_status fail_build(colt5_context *ctx, cl_program program, const char *name,
-                               const char *options)
+                               const char *options, const char *step)
 {
-    char log[700] = "";
     size_t size = 0;
     clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
-    char *whole = host_allocate_zeroed(size + 1, 1);
-    if (whole) {
-        clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, size, whole, NULL);
-        say(ctx, "%s.cl does not build (%s):\n%s", name, options, whole);
-        snprintf(log, sizeof(log), "%s", whole);
-    }
-    host_release(whole);
-    return fail(ctx, COLT5_ERROR_BUILD, "%s.cl: clBuildProgram (%s): %s", name, options, log);
+    char *log = host_allocate_zeroed(size + 1, 1);
+    if (log) clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+    const colt5_status status = fail(ctx, COLT5_ERROR_BUILD, "%s.cl: %s: %.700s\n(%s)", name, step,
+                                     log ? log + strspn(log, " \r\n") : "", options);
+    host_release(log);
+    return status;
 }
 
-/* Builds *program, which a retargeted one may replace. */
-static cl_int build(colt5_context *ctx, const char *name, const char *options, const char *text,
-                    cl_program *program)
+/* Builds *program, which a retargeted one may replace. *step is what failed, if something did. */
+static cl_int build(colt5_context *ctx, const char *options, const char *text, cl_program *program,
+                    const char **step)
 {
     cl_int error = clBuildProgram(*program, 1, &ctx->device, options, NULL, NULL);
+    *step = "clBuildProgram";
     if (!retarget_is_for(text)) return error;
-    cl_program other = retarget(ctx, *program, name, options, &error);
+    cl_program other = retarget(ctx, *program, options, &error);
+    *step = other ? "the retargeted PTX" : "no PTX to retarget";
     if (!other) return error;
     clReleaseProgram(*program);
     *program = other;
@@ -78,21 +78,21 @@ static cl_int build(colt5_context *ctx, const char *name, const char *options, c
 static colt5_status build_source(colt5_context *ctx, enum kernel_file file, const char *options,
                                  const char *text, cl_program *program)
 {
-    const char *name = kernel_sources[file].name;
+    const char *name = kernel_sources[file].name, *step;
     cl_int error;
     *program = binary_cache_load(ctx, text, options);
     if (*program) return COLT5_OK;
     *program = clCreateProgramWithSource(ctx->cl, 1, &text, NULL, &error);
     if (!*program) return fail_cl(ctx, name, "clCreateProgramWithSource", error);
     say_progress(ctx, name, ctx->programs.program_count, 0);
-    error = build(ctx, name, options, text, program);
+    error = build(ctx, options, text, program, &step);
     if (error == CL_SUCCESS) {
         binary_cache_store(ctx, text, options, *program);
         return COLT5_OK;
     }
     const colt5_status status = error == CL_BUILD_PROGRAM_FAILURE
-                                    ? fail_build(ctx, *program, name, options)
-                                    : fail_cl(ctx, name, "clBuildProgram", error);
+                                    ? fail_build(ctx, *program, name, options, step)
+                                    : fail_cl(ctx, name, step, error);
     clReleaseProgram(*program);
     *program = NULL;
     return status;

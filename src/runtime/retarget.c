@@ -99,15 +99,11 @@ static char *edited_ptx(colt5_context *ctx, cl_program source)
     return NULL;
 }
 
-cl_program retarget(colt5_context *ctx, cl_program source, const char *name, const char *options,
-                    cl_int *error)
+cl_program retarget(colt5_context *ctx, cl_program source, const char *options, cl_int *error)
 {
     char *ptx = edited_ptx(ctx, source);
     *error = CL_BUILD_PROGRAM_FAILURE;
-    if (!ptx) {
-        say(ctx, "%s.cl: the driver leaves no PTX to retarget", name);
-        return NULL;
-    }
+    if (!ptx) return NULL;
     const size_t length = strlen(ptx) + 1;
     const unsigned char *binary = (const unsigned char *)ptx;
     cl_program program =

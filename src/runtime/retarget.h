@@ -22,9 +22,8 @@ bool retarget_can(const colt5_context *ctx);
 /* Whether a kernel's text is to be built like this. */
 bool retarget_is_for(const char *text);
 
-/* A program from one that was built, or failed to; NULL: the driver refuses. Its error goes to
- * *error and its words to the log callback. */
-cl_program retarget(colt5_context *ctx, cl_program source, const char *name, const char *options,
-                    cl_int *error);
+/* A program from one that was built, or failed to, and what its build gave; NULL: there is no PTX
+ * that can be edited, or the driver does not take it. */
+cl_program retarget(colt5_context *ctx, cl_program source, const char *options, cl_int *error);
 
 #endif

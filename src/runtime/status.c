@@ -80,6 +80,7 @@ void say(colt5_context *ctx, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    text[strcspn(text, "\n")] = '\0';
     ctx->callbacks.log(ctx->callbacks.user, text);
 }
 

@@ -16,7 +16,7 @@ colt5_status fail_cl(colt5_context *ctx, const char *where, const char *call, cl
 /* "CL_OUT_OF_RESOURCES" for -5, and so on; "unknown error" for a number that has no name. */
 const char *cl_error_name(cl_int error);
 
-/* Says a line through the log callback, if there is one. */
+/* Says a line through the log callback, if there is one: of a text of several, the first. */
 void say(colt5_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Tells the progress callback, if there is one; ctx may be NULL. */
