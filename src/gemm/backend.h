@@ -91,14 +91,12 @@ static inline size_t gemm_pair_stride(size_t length)
     return (length + 7) / 8 * 8;
 }
 
-/* What is known of a kernel; from GEMM_WRONG on it is left out. */
-enum gemm_verdict { GEMM_UNTRIED, GEMM_WORKS, GEMM_WRONG, GEMM_REFUSED };
-
-/* A small product with a known answer, by the kernel that would run this one: GEMM_WORKS if the
- * answer came, GEMM_REFUSED if the kernel did not build. Where it is left out the log is told why.
- * Within a workspace call, but not while it plans. */
+/* A small product with a known answer, by the kernel that would run this one: *works if the answer
+ * came. If not the log is told that the backend is left out, and why. An error that tells nothing
+ * of the backend (cancelled, the device lost, no memory) is the call's. Within a workspace call,
+ * but not while it plans. */
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
-                            const struct gemm *like, enum gemm_verdict *verdict);
+                            const struct gemm *like, bool *works);
 
 /* What stands in the place of a residual, for a kernel. */
 static inline const colt5_tensor *gemm_beside(const struct gemm *product)

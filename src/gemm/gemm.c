@@ -15,12 +15,12 @@
 #define LARGEST  0x7FFFFFFF /* rows, columns and depth of a product: kernels count them with int */
 #define BACKENDS 7          /* at most, in an order */
 
-/* What a context keeps: the backends in the order they are tried, and which of their kernels have
- * shown that they multiply. */
+/* What a context keeps: the backends in the order they are tried, which of their kernels have shown
+ * that they multiply, and of which one has not: it is left out. */
 struct gemm_state {
-    const struct gemm_backend *order[BACKENDS + 1];  /* NULL ends */
-    unsigned char verdicts[BACKENDS][GEMM_VARIANTS]; /* enum gemm_verdict */
-    bool by_name;                                    /* the first was asked for by its name */
+    const struct gemm_backend *order[BACKENDS + 1]; /* NULL ends */
+    bool proved[BACKENDS][GEMM_VARIANTS], failed[BACKENDS];
+    bool by_name;   /* the first was asked for by its name */
     bool unplanned; /* a backend failed since the last plan, which was made for it */
 };
 
@@ -74,7 +74,8 @@ static bool set_order(const colt5_context *ctx, struct gemm_state *state, const 
 {
     const struct gemm_backend *const *order = device_order(ctx);
     size_t count = 0;
-    memset(state->verdicts, GEMM_UNTRIED, sizeof(state->verdicts));
+    memset(state->proved, 0, sizeof(state->proved));
+    memset(state->failed, 0, sizeof(state->failed));
     for (size_t i = 0; name && order[i]; i++)
         if (!strcmp(order[i]->name, name)) state->order[count++] = order[i];
     state->by_name = count > 0;
@@ -89,7 +90,7 @@ static bool takes(const colt5_context *ctx, const struct gemm_state *state, size
                   const struct gemm *product)
 {
     const struct gemm_backend *backend = state->order[i];
-    return backend->can(ctx, product) &&
+    return !state->failed[i] && backend->can(ctx, product) &&
            (!backend->pays || (state->by_name && i == 0) || backend->pays(product));
 }
 
@@ -121,12 +122,8 @@ const char *gemm_backend_name(colt5_context *ctx, const struct gemm *product)
 {
     struct gemm_state *state;
     if (get_state(ctx, &state) != COLT5_OK) return "";
-    for (size_t i = 0; state->order[i]; i++) {
-        const struct gemm_backend *backend = state->order[i];
-        if (takes(ctx, state, i, product) &&
-            state->verdicts[i][backend->variant(ctx, product)] < GEMM_WRONG)
-            return backend->name;
-    }
+    for (size_t i = 0; state->order[i]; i++)
+        if (takes(ctx, state, i, product)) return state->order[i]->name;
     return "";
 }
 
@@ -136,18 +133,19 @@ static colt5_status run_with(colt5_context *ctx, const struct gemm_backend *back
     return backend->fuses ? backend->run(ctx, product) : gemm_run_around(ctx, backend, product);
 }
 
-/* The first use of one of a backend's kernels: a product whose answer is known. A compiler that
- * refuses one of its kernels is asked for no other. */
+/* The first use of one of a backend's kernels: a product whose answer is known. A backend of which
+ * one kernel fails is not trusted with any other. */
 static colt5_status try_out(colt5_context *ctx, struct gemm_state *state, size_t i,
                             const struct gemm *product)
 {
     const struct gemm_backend *backend = state->order[i];
-    enum gemm_verdict verdict;
-    const colt5_status status = gemm_self_test(ctx, backend, product, &verdict);
+    bool works;
+    const colt5_status status = gemm_self_test(ctx, backend, product, &works);
     if (status != COLT5_OK) return status;
-    if (verdict == GEMM_REFUSED) memset(state->verdicts[i], verdict, GEMM_VARIANTS);
-    state->verdicts[i][backend->variant(ctx, product)] = (unsigned char)verdict;
-    if (verdict != GEMM_WORKS) state->unplanned = true;
+    if (works)
+        state->proved[i][backend->variant(ctx, product)] = true;
+    else
+        state->failed[i] = state->unplanned = true;
     return COLT5_OK;
 }
 
@@ -174,11 +172,11 @@ static colt5_status run_product(colt5_context *ctx, void *call)
     for (size_t i = 0; state->order[i]; i++) {
         const struct gemm_backend *backend = state->order[i];
         if (!takes(ctx, state, i, product)) continue;
-        const unsigned char *verdict = &state->verdicts[i][backend->variant(ctx, product)];
-        if (*verdict < GEMM_WRONG && ctx->planning) return run_with(ctx, backend, product);
-        if (*verdict == GEMM_UNTRIED) status = try_out(ctx, state, i, product);
+        if (ctx->planning) return run_with(ctx, backend, product);
+        const bool *proved = &state->proved[i][backend->variant(ctx, product)];
+        if (!*proved) status = try_out(ctx, state, i, product);
         if (status != COLT5_OK) return status;
-        if (*verdict == GEMM_WORKS) return run_proved(ctx, state, backend, product);
+        if (*proved) return run_proved(ctx, state, backend, product);
     }
     return fail(ctx, COLT5_ERROR_INTERNAL, "%s: no backend multiplies %s rightly on this device",
                 product->op, colt5_type_name(product->a->type));
