@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A small product of known answer: whole numbers, so small that every type and every order of
- * summing holds them exactly, in a size with more than one tile and ragged edges.
+ * summing holds them exactly, in a size with more than one tile and ragged edges. What C is made of
+ * is multiples of 16, of which GELU is x or 0, and its slope 1 or 0.
  */
+#include <math.h>
+
 #include "gemm/backend.h"
 #include "runtime/context.h"
 #include "runtime/launch.h"
 
 #define LARGEST_K 111 /* see choose_sizes */
+#define UNIT      16  /* what C is made of are multiples of it: sums by alpha, the rest as it is */
+#define NOTHING   1e-30f /* more than GELU and its slope leave of a negative UNIT */
 
 struct trial {
     struct gemm product;
@@ -37,9 +42,10 @@ static int bias_value(size_t n)
     return (int)(n % 3) - 1;
 }
 
+/* Never 0, where GELU's slope is a half, but for its last digit. */
 static int residual_value(size_t row, size_t n)
 {
-    return value_of(row, n, 3);
+    return 2 * value_of(row, n, 3) + 1;
 }
 
 static int scale_value(size_t m)
@@ -92,9 +98,10 @@ static colt5_status fill(colt5_context *ctx, const struct trial *trial, float *v
     TRY(upload_values(ctx, values, stored, &trial->b));
     for (size_t i = 0; i < p->M * p->N; i++) values[i] = -1000;
     TRY(upload_values(ctx, values, stored, &trial->c));
-    for (size_t i = 0; i < p->M * p->N; i++) values[i] = (float)residual_value(i / p->N, i % p->N);
+    for (size_t i = 0; i < p->M * p->N; i++)
+        values[i] = (float)(UNIT * residual_value(i / p->N, i % p->N));
     TRY(upload_values(ctx, values, stored, &trial->residual));
-    for (size_t n = 0; n < p->N; n++) values[n] = (float)bias_value(n);
+    for (size_t n = 0; n < p->N; n++) values[n] = (float)(UNIT * bias_value(n));
     TRY(upload_values(ctx, values, stored, &trial->bias));
     for (size_t m = 0; m < p->M; m++) values[m] = (float)scale_value(m);
     TRY(upload_values(ctx, values, stored, &trial->row_scale));
@@ -113,9 +120,11 @@ static bool is_right_row(const struct gemm *p, size_t row, const signed char *b,
     for (size_t n = 0; n < p->N; n++) {
         int sum = p->bias ? bias_value(n) : 0;
         for (size_t k = 0; k < p->K; k++) sum += a[k] * b[n * p->K + k];
+        if (p->gelu && sum < 0) sum = 0;
         if (p->row_scale) sum *= scale_value(m);
         if (p->residual) sum += residual_value(row, n);
-        if (have[n] != (float)sum) return false;
+        if (p->gelu_input && residual_value(row, n) < 0) sum = 0;
+        if (!(fabsf(have[n] - (float)(UNIT * sum)) <= NOTHING)) return false;
     }
     return true;
 }
@@ -131,16 +140,26 @@ static bool is_right(const struct gemm *p, signed char *b, const float *have)
     return right;
 }
 
-/* All that a kernel may fuse and that keeps whole numbers whole, or as much of it as `like` has. */
+/* All that a kernel may fuse, but for GELU's slope, or as much of it as `like` has. */
 static void add_extras(struct trial *trial, const struct gemm *like, bool all)
 {
     struct gemm *product = &trial->product;
     if (all || like->bias) product->bias = &trial->bias;
+    product->gelu = all || like->gelu;
     if (all || like->row_scale) product->row_scale = &trial->row_scale;
-    if (all || gemm_beside(like)) product->residual = &trial->residual;
+    if (all || like->residual) product->residual = &trial->residual;
     if (all || like->scatter) product->scatter = &trial->order;
     if ((all && !like->transpose_a) || like->index) product->index = &trial->order;
     product->scatter_rows = product->c_rows = product->index_rows = product->a_rows = product->M;
+}
+
+/* GELU's slope, and of the extras those that may be beside it. */
+static void take_slopes(struct trial *trial)
+{
+    struct gemm *product = &trial->product;
+    product->gelu_input = &trial->residual;
+    product->gelu = false;
+    product->bias = product->residual = product->scatter = NULL;
 }
 
 static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *backend,
@@ -163,6 +182,20 @@ static colt5_status run_trial(colt5_context *ctx, const struct gemm_backend *bac
     return status;
 }
 
+/* Kernels that are the same for every product are tried with all they fuse. */
+static colt5_status run_trials(colt5_context *ctx, const struct gemm_backend *backend,
+                               struct trial *trial, bool *right)
+{
+    const struct gemm *like = trial->product.like;
+    const bool all = backend->fuses && !backend->specialised;
+    if (backend->fuses) add_extras(trial, like, all);
+    if (backend->specialised && like->gelu_input) take_slopes(trial);
+    const colt5_status status = run_trial(ctx, backend, trial, right);
+    if (status != COLT5_OK || !*right || !all) return status;
+    take_slopes(trial);
+    return run_trial(ctx, backend, trial, right);
+}
+
 colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backend,
                             const struct gemm *like, bool *works)
 {
@@ -172,18 +205,18 @@ colt5_status gemm_self_test(colt5_context *ctx, const struct gemm_backend *backe
     trial.product = (struct gemm){.op = "gemm self-test",
                                   .transpose_a = like->transpose_a,
                                   .transpose_b = like->transpose_b,
+                                  .alpha = UNIT,
                                   .a = &trial.a,
                                   .b = &trial.b,
                                   .c = &trial.c,
                                   .like = like};
     const bool checked = ctx->workspace.separate; /* what checkers are run with */
     choose_sizes(checked, &trial.product, like);
-    if (backend->fuses) add_extras(&trial, like, !backend->specialised);
     const colt5_type c_type = backend->fuses ? like->c->type : COLT5_F32;
     ctx->workspace.separate = true; /* no plan knows of this */
     colt5_status status = take_tensors(ctx, &trial, like->a->type, c_type);
     *works = false;
-    if (status == COLT5_OK) status = run_trial(ctx, backend, &trial, works);
+    if (status == COLT5_OK) status = run_trials(ctx, backend, &trial, works);
     workspace_rewind(ctx, mark);
     ctx->workspace.separate = checked;
     ctx->launches = launches;
