@@ -413,22 +413,38 @@ START_TEST(large_tiles_and_parts_multiply_as_well)
 }
 END_TEST
 
-/* C += A·B, which is a residual that is C itself. */
-START_TEST(products_accumulate)
+/* C += A·B, which is a residual that is C itself, twice. */
+static void accumulate(const char *backend, struct sizes sizes, unsigned parts, colt5_type type,
+                       colt5_type c_type)
 {
-    const struct sizes s = {33, 35, 37};
-    struct problem p = make_problem(s, COLT5_F32, COLT5_F32, 1, 0, true);
-    double *before = values_of(COLT5_F32, s.M * s.N, true);
+    struct problem p = make_problem(sizes, type, c_type, 1, 0, true);
+    const size_t M = p.on_host.M, N = p.on_host.N;
+    double *before = values_of(c_type, M * N, true);
     release(&p.c);
-    p.c = upload(before, COLT5_F32, s.M, s.N);
+    p.c = upload(before, c_type, M, N);
     p.on_device.residual = &p.c.t;
+    p.on_device.parts = parts;
     p.on_host.residual = before;
-    if (solve(&p, backends[_i])) {
+    if (solve(&p, backend)) {
         ck_assert_ok(gemm(ctx, &p.on_device));
-        for (size_t i = 0; i < s.M * s.N; i++) p.want[i] += p.want[i] - before[i];
-        assert_equal(&p.c, p.want);
+        for (size_t i = 0; i < M * N; i++) {
+            const double sum = p.want[i] - before[i];
+            rounded_to(c_type, &p.want[i], 1);
+            p.want[i] += sum;
+        }
+        assert_equal(&p.c, rounded_to(c_type, p.want, M * N));
     }
     free_problem(&p);
+}
+
+/* Also in sizes that every backend takes, whole tiles and ragged ones, and in parts of K. */
+START_TEST(products_accumulate)
+{
+    const char *backend = backends[_i / 6];
+    const colt5_type type = storage_types[_i % 3], c_type = _i % 6 < 3 ? type : COLT5_F32;
+    accumulate(backend, (struct sizes){33, 35, 37}, 0, type, c_type);
+    accumulate(backend, (struct sizes){136, 264, 72}, 1, type, c_type);
+    accumulate(backend, (struct sizes){72, 136, 520}, 3, type, c_type);
 }
 END_TEST
 
@@ -669,7 +685,7 @@ int main(void)
     tcase_add_loop_test(tests, large_products_come_in_parts, 0, BACKENDS);
     tcase_add_loop_test(tests, large_tiles_and_parts_multiply_as_well, 0, 29);
     tcase_add_loop_test(tests, work_groups_that_stay_make_every_tile, 0, 24);
-    tcase_add_loop_test(tests, products_accumulate, 0, BACKENDS);
+    tcase_add_loop_test(tests, products_accumulate, 0, 6 * BACKENDS);
     tcase_add_loop_test(tests, a_bad_row_spoils_only_itself, 0, BACKENDS);
     tcase_add_test(tests, nothing_to_make_is_nothing_to_do);
     tcase_add_loop_test(tests, a_backend_that_does_not_multiply_is_found_out, 0, 4);

@@ -152,7 +152,8 @@ static void check_infinite_row(result *have, double *want, size_t N)
     }
 }
 
-static void check(const struct shape *s)
+/* in_place: the residual is C. */
+static void check(const struct shape *s, bool in_place)
 {
     const size_t count = (size_t)s->M * s->N;
     struct numbers a = some_numbers((size_t)s->M * s->K), b = some_numbers((size_t)s->N * s->K);
@@ -168,6 +169,7 @@ static void check(const struct shape *s)
     }
     double *want = allocate(count * sizeof(*want)), *residual = allocate(count * sizeof(*residual));
     double *scale = allocate(s->M * sizeof(*scale));
+    result *c = allocate(count * sizeof(*c));
     struct call call = {.M = s->M,
                         .N = s->N,
                         .K = s->K,
@@ -182,9 +184,11 @@ static void check(const struct shape *s)
                         .maps = allocate(s->groups * 512),
                         .arrived = allocate((size_t)tiles * 8 * sizeof(int)),
                         .waiting = allocate((size_t)parts * tiles * 128 * COLUMNS * sizeof(float)),
-                        .c = allocate(count * sizeof(result)),
+                        .c = c,
                         .row_scale = SCALES ? allocate(s->M * sizeof(float)) : NULL,
-                        .residual = beside ? allocate(count * sizeof(result)) : NULL};
+                        .residual = in_place ? c
+                                    : beside ? allocate(count * sizeof(result))
+                                             : NULL};
     for (size_t i = 0; beside && i < count; i++)
         residual[i] = i % 5,
         call.residual[i] = C_F32 ? (result)(i % 5) : (result)stored((double)(i % 5));
@@ -220,13 +224,17 @@ static void check(const struct shape *s)
         if (call.arrived[i]) failures++, printf("counter %zu is left at %d\n", i, call.arrived[i]);
     release(&a), release(&b), release(&bias);
     free(call.lines), free(call.ranges), free(call.maps), free(call.arrived), free(call.waiting);
-    free(call.c), free(call.residual), free(call.row_scale);
+    if (!in_place) free(call.residual);
+    free(c), free(call.row_scale);
     free(want), free(residual), free(scale);
 }
 
 int main(void)
 {
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-        if (IN_PARTS || shapes[i].parts == 1) check(&shapes[i]);
+        if (IN_PARTS || shapes[i].parts == 1) {
+            check(&shapes[i], false);
+            if (ADDS) check(&shapes[i], true);
+        }
     return failures > 0;
 }
