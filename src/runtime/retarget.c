@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime/retarget.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/binary_cache.h"
 #include "runtime/context.h"
-
-#define ROOM 128 /* bytes that the edits may add */
 
 /* What kernels/hopper.cl writes, into the source and, by an instruction's text, into the PTX. */
 static const char needed[] = "#define RETARGET(", mark[] = "// retarget ";
@@ -32,6 +31,13 @@ static void replace(char *at, size_t length, const char *words)
     memcpy(at, words, count);
 }
 
+/* The one place of some words; NULL where there is none, or another one. */
+static char *only(char *text, const char *words)
+{
+    char *at = strstr(text, words);
+    return at && !strstr(at + 1, words) ? at : NULL;
+}
+
 /* The end of the line that `at` is in. */
 static char *line_end(char *at)
 {
@@ -45,14 +51,14 @@ static bool set_target(char *ptx)
     if (!at) return false;
     at += sizeof(target) - 1;
     if (*at != 'a') replace(at, 0, "a");
-    return true;
+    return !isdigit((unsigned char)at[1]);
 }
 
 /* `.shared .align 1024 .b8 kernel_$_arena[32768];` gets its true size. */
 static bool set_local_memory(char *ptx, unsigned bytes)
 {
     char words[32];
-    char *at = strstr(ptx, ".shared .align 1024 .b8 ");
+    char *at = only(ptx, ".shared .align 1024 .b8 ");
     char *open = at ? strchr(at, '[') : NULL;
     char *close = open ? strchr(open, ']') : NULL;
     if (!close || close > line_end(at)) return false;
@@ -65,20 +71,20 @@ static bool set_local_memory(char *ptx, unsigned bytes)
 static bool set_registers(char *ptx, unsigned registers)
 {
     char words[32];
-    char *at = strstr(ptx, ".reqntid ");
+    char *at = only(ptx, ".reqntid ");
     if (!at) return false;
     snprintf(words, sizeof(words), "\n.maxnreg %u", registers);
     replace(line_end(at), 0, words);
     return true;
 }
 
-static bool edit(char *ptx)
+bool retarget_edit(char *ptx)
 {
     unsigned bytes, registers;
     if (!set_target(ptx)) return false;
     const char *wish = strstr(ptx, mark);
     if (!wish) return true;
-    if (sscanf(wish + sizeof(mark) - 1, "%u bytes, %u registers", &bytes, &registers) != 2)
+    if (sscanf(wish + sizeof(mark) - 1, "%9u bytes, %9u registers", &bytes, &registers) != 2)
         return false;
     return set_local_memory(ptx, bytes) && set_registers(ptx, registers);
 }
@@ -88,13 +94,13 @@ static char *edited_ptx(colt5_context *ctx, cl_program source)
 {
     size_t length = 0;
     unsigned char *binary = program_binary(ctx, source, &length);
-    char *ptx = binary ? host_allocate(length + ROOM) : NULL;
+    char *ptx = binary ? host_allocate(length + RETARGET_ROOM) : NULL;
     if (ptx) {
         memcpy(ptx, binary, length);
         ptx[length] = '\0';
     }
     host_release(binary);
-    if (ptx && edit(ptx)) return ptx;
+    if (ptx && retarget_edit(ptx)) return ptx;
     host_release(ptx);
     return NULL;
 }

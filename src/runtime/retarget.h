@@ -22,6 +22,11 @@ bool retarget_can(const colt5_context *ctx);
 /* Whether a kernel's text is to be built like this. */
 bool retarget_is_for(const char *text);
 
+/* Edits PTX so, in a buffer with RETARGET_ROOM bytes to spare. False where it lacks what is to be
+ * edited, or has it more than once: half of it may be edited then. */
+#define RETARGET_ROOM 128
+bool retarget_edit(char *ptx);
+
 /* A program from one that was built, or failed to, and what its build gave; NULL: there is no PTX
  * that can be edited, or the driver does not take it. */
 cl_program retarget(colt5_context *ctx, cl_program source, const char *options, cl_int *error);
