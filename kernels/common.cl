@@ -263,3 +263,12 @@ inline float lanes_sum(float value, __local float *scratch)
         const T left = gelu##_tail(a, bell) - 0.39894228f * a * bell;                               \
         return x > 0.0f ? 1.0f - left : left;                                                       \
     }
+
+// A product's sum with what is beside it, for such a type: the residual is added, or, that being what GELU was
+// taken of, the sum becomes its gradient, and 0 · NaN is 0.
+#define RESIDUAL_FUNCTION(T, with_residual, gelu_slope)                                             \
+    inline T with_residual(T value, T residual, int extras)                                         \
+    {                                                                                               \
+        if (!(extras & GELU_SLOPE)) return value + residual;                                        \
+        return value == 0.0f ? (T)0.0f : value * gelu_slope(residual);                              \
+    }

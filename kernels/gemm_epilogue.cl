@@ -40,7 +40,7 @@ __kernel void gemm_epilogue(INOUT_F32(sums), C_INOUT(c), IN(bias), IN_F32(row_sc
     if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
     if (extras & GELU_AFTER) value = gelu4(value);
     if (!(extras & SCALE_FIRST)) value *= scale;
-    __global const c_storage *beside = residual_buffer + residual_offset + row;
-    if (extras & GELU_SLOPE) value = times_slope(value, c_four(beside, n, N, VECTOR));
-    finish(c_buffer + c_offset + row, beside, n, N, present(residual) && !(extras & GELU_SLOPE), VECTOR, value);
+    if (present(residual))
+        value = with_residual(value, c_four(residual_buffer + residual_offset + row, n, N, VECTOR), extras);
+    put_c_four(c_buffer + c_offset + row, n, N, VECTOR, value);
 }

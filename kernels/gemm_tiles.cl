@@ -55,6 +55,7 @@ typedef storage4 c_storage4;
 #endif
 
 GELU_FUNCTIONS(float4, gelu4, gelu4_slope)
+RESIDUAL_FUNCTION(float4, with_residual, gelu4_slope)
 
 // Sums in registers live only in a body that is inlined.
 #define inlined inline __attribute__((always_inline))
@@ -125,24 +126,15 @@ inlined float4 c_four(__global const c_storage *row, uint n, uint N, bool wide)
                     n + 3 < N ? load_c_storage(row, n + 3) : 0.0f);
 }
 
-// The gradient of what GELU was taken of, x, from that of what it gave; 0 · NaN is 0.
-inlined float4 times_slope(float4 gradient, float4 x)
-{
-    return gradient == 0.0f ? (float4)(0.0f) : gradient * gelu4_slope(x);
-}
-
-// Columns n … n+3 of a row of C, of N: the residual's row added, stored.
-inlined void finish(__global c_storage *c, __global const c_storage *residual, uint n, uint N,
-                    bool add, bool wide, float4 value)
+// They are stored.
+inlined void put_c_four(__global c_storage *row, uint n, uint N, bool wide, float4 value)
 {
     if (wide) {
-        if (add) value += floats_of_c(*(__global const c_storage4 *)(residual + n));
-        *(__global c_storage4 *)(c + n) = c_storage_of(value);
+        *(__global c_storage4 *)(row + n) = c_storage_of(value);
         return;
     }
     const float values[4] = {value.x, value.y, value.z, value.w};
 #pragma unroll
     for (uint j = 0; j < 4; j++)
-        if (n + j < N)
-            store_c_storage(c, n + j, add ? values[j] + load_c_storage(residual, n + j) : values[j]);
+        if (n + j < N) store_c_storage(row, n + j, values[j]);
 }

@@ -52,6 +52,8 @@ GELU_FUNCTIONS_BY(float4, gelu_of, gelu_of_slope, quick_exp4, quick_recip4)
 inlined uint2 rounded(float4 x) { return (uint2)(pack_pair(x.x, x.y), pack_pair(x.z, x.w)); }
 #endif
 
+RESIDUAL_FUNCTION(float4, quick_with_residual, gelu_of_slope)
+
 #define EACH_HALF _Pragma("unroll") for (uint h = 0; h < 2; h++)
 #define EACH_ROW  _Pragma("unroll") for (uint p = 0; p < BATCH; p++)
 
@@ -95,13 +97,6 @@ struct around {
     float4 bias[2]; // of a lane's columns
 };
 
-// A sum with the residual's; or, that being what GELU was taken of, its gradient: 0 · NaN is 0.
-inlined float4 with_residual(const struct around *to, float4 value, float4 residual)
-{
-    if (!(to->extras & GELU_SLOPE)) return value + residual;
-    return value == 0.0f ? (float4)(0.0f) : value * gelu_of_slope(residual);
-}
-
 // Eight columns from n on of a row of C that begins at `row`; with the residual where it is not wide.
 inlined void store_eight(const struct around *to, size_t row, uint n, const float4 *values)
 {
@@ -110,8 +105,9 @@ inlined void store_eight(const struct around *to, size_t row, uint n, const floa
     else
         EACH_HALF {
             float4 four = values[h];
-            if (to->add) four = with_residual(to, four, c_four(to->residual + row, n + 4 * h, to->N, false));
-            finish(to->c + row, to->residual + row, n + 4 * h, to->N, false, false, four);
+            if (to->add)
+                four = quick_with_residual(four, c_four(to->residual + row, n + 4 * h, to->N, false), to->extras);
+            put_c_four(to->c + row, n + 4 * h, to->N, false, four);
         }
 }
 
@@ -179,7 +175,8 @@ inlined void finish_rows(const struct around *to, __local const float *stage, ui
             EACH_ROW EACH_HALF values[p][h] *= scales[p];
         }
         if (to->wide && to->add) {
-            EACH_ROW EACH_HALF values[p][h] = with_residual(to, values[p][h], floats_of_c(residuals[p][h]));
+            EACH_ROW EACH_HALF
+                values[p][h] = quick_with_residual(values[p][h], floats_of_c(residuals[p][h]), to->extras);
         }
         EACH_ROW if (rows[p] != DROPPED) store_eight(to, (size_t)rows[p] * to->N, n, values[p]);
     }

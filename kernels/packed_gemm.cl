@@ -189,12 +189,7 @@ inline floats around_sums(floats value, float alpha, bool biased, floats bias, i
     return extras & SCALE_FIRST ? value : value * scale;
 }
 
-// And with the residual; or, that being what GELU was taken of, the gradient: 0 · NaN is 0.
-inline floats with_residual(floats value, floats residual, int extras)
-{
-    if (!(extras & GELU_SLOPE)) return value + residual;
-    return value == 0.0f ? (floats)(0.0f) : value * gelu_slope(residual);
-}
+RESIDUAL_FUNCTION(floats, with_residual, gelu_slope)
 
 // Panels of A (rows first_m to end_m) by panels of B (columns first_n to end_n), `depth` k of each.
 // Before the last part of K the sums wait in partial, a row of which is as wide as the panels of B

@@ -193,7 +193,6 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    const bool add = present(residual) && !(extras & GELU_SLOPE);
     const bool wide = N % 4 == 0 && c_offset % 4 == 0 && (!present(residual) || residual_offset % 4 == 0);
 #pragma unroll
     for (uint i = 0; i < ITEM; i++) {
@@ -213,9 +212,10 @@ tiled_gemm(IN(a), IN(b), C_INOUT(c), IN(bias),
             if (present(bias)) value += four_of(bias_buffer + bias_offset, n, N);
             if (extras & GELU_AFTER) value = gelu4(value);
             value *= after;
-            __global const c_storage *beside = residual_buffer + residual_offset + (size_t)to * N;
-            if (extras & GELU_SLOPE) value = times_slope(value, c_four(beside, n, N, wide));
-            finish(c_buffer + c_offset + (size_t)to * N, beside, n, N, add, wide, value);
+            const size_t at_row = (size_t)to * N;
+            if (present(residual))
+                value = with_residual(value, c_four(residual_buffer + residual_offset + at_row, n, N, wide), extras);
+            put_c_four(c_buffer + c_offset + at_row, n, N, wide, value);
         }
     }
 }

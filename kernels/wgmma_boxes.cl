@@ -62,7 +62,7 @@ inlined void fill_box(__local uchar *box, const struct around *to, const float *
     if (to->add) EACH_GROUP {
         __local const c_pair *pair = pair_in_box(box, j);
         const float4 residual = (float4)(floats_of_pair(pair[0]), floats_of_pair(pair[FURTHER]));
-        values[j] = with_residual(to, values[j], residual);
+        values[j] = quick_with_residual(values[j], residual, to->extras);
     }
     EACH_GROUP {
         __local c_pair *pair = pair_in_box(box, j);

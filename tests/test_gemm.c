@@ -622,15 +622,18 @@ START_TEST(the_next_backend_takes_over)
 END_TEST
 
 /* By a context whose device is taken for one of NVIDIA's before Hopper. */
-START_TEST(units_of_f16_are_given_large_products_of_float32)
+START_TEST(units_of_f16_are_given_large_products_of_fast_math)
 {
     static const struct {
         struct sizes sizes;
         colt5_type type;
-        const char *backend;
-    } cases[] = {{{1024, 1024, 1024}, COLT5_F32, "split"}, {{1024, 1024, 1023}, COLT5_F32, "tiled"},
-                 {{65536, 128, 128}, COLT5_F32, "split"},  {{65536, 127, 512}, COLT5_F32, "tiled"},
-                 {{127, 65536, 512}, COLT5_F32, "tiled"},  {{1024, 1024, 1024}, COLT5_F16, "mma"}};
+        const char *strict, *fast;
+    } cases[] = {{{1024, 1024, 1024}, COLT5_F32, "tiled", "split"},
+                 {{1024, 1024, 1023}, COLT5_F32, "tiled", "tiled"},
+                 {{65536, 128, 128}, COLT5_F32, "tiled", "split"},
+                 {{65536, 127, 512}, COLT5_F32, "tiled", "tiled"},
+                 {{127, 65536, 512}, COLT5_F32, "tiled", "tiled"},
+                 {{1024, 1024, 1024}, COLT5_F16, "mma", "mma"}};
     colt5_context *usual = ctx;
     ck_assert_ok(colt5_context_create(NULL, &ctx));
     ctx->info.kind = COLT5_DEVICE_DISCRETE_GPU;
@@ -643,7 +646,10 @@ START_TEST(units_of_f16_are_given_large_products_of_float32)
         const colt5_tensor tensor = {.type = cases[i].type};
         const struct gemm product = {
             .op = "test", .M = s.M, .N = s.N, .K = s.K, .a = &tensor, .b = &tensor, .c = &tensor};
-        ck_assert_str_eq(gemm_backend_name(ctx, &product), cases[i].backend);
+        ck_assert_str_eq(gemm_backend_name(ctx, &product), cases[i].strict);
+        colt5_context_set_math(ctx, COLT5_MATH_FAST);
+        ck_assert_str_eq(gemm_backend_name(ctx, &product), cases[i].fast);
+        colt5_context_set_math(ctx, COLT5_MATH_STRICT);
     }
     colt5_context_destroy(ctx);
     ctx = usual;
@@ -690,7 +696,7 @@ int main(void)
     tcase_add_test(tests, nothing_to_make_is_nothing_to_do);
     tcase_add_loop_test(tests, a_backend_that_does_not_multiply_is_found_out, 0, 4);
     tcase_add_loop_test(tests, the_next_backend_takes_over, 0, FAULTS);
-    tcase_add_test(tests, units_of_f16_are_given_large_products_of_float32);
+    tcase_add_test(tests, units_of_f16_are_given_large_products_of_fast_math);
     tcase_add_test(tests, unknown_backends_are_refused);
     tcase_add_test(tests, work_is_counted);
     suite_add_tcase(suite, tests);

@@ -17,7 +17,7 @@ struct gemm_backend {
 
     /* Whether it is worth while for a product of this size; NULL: always. A backend that is asked
      * for by name is not asked this. */
-    bool (*pays)(const struct gemm *product);
+    bool (*pays)(const colt5_context *ctx, const struct gemm *product);
 
     /* Which of its kernels will run: below GEMM_VARIANTS. */
     unsigned (*variant)(const colt5_context *ctx, const struct gemm *product);

@@ -26,7 +26,7 @@ struct gemm_state {
 
 /*
  * NVIDIA, and whatever is neither GPU nor CPU: matrix units where there are some, the latest
- * instructions first, and of the older ones float32 by pairs of f16 where a product is large; our
+ * instructions first; on the older ones large products of float32 by f16 where math is fast. Our
  * tiles do what CLBlast does at twice the speed (an H200 is not among the devices it is tuned for),
  * and fuse. Other GPUs: their matrix units for what CLBlast cannot do (f16, bf16); CLBlast has
  * tuned them one by one. CPUs: our panels beat OpenBLAS, whose threads moreover quarrel with those
@@ -91,7 +91,7 @@ static bool takes(const colt5_context *ctx, const struct gemm_state *state, size
 {
     const struct gemm_backend *backend = state->order[i];
     return !state->failed[i] && backend->can(ctx, product) &&
-           (!backend->pays || (state->by_name && i == 0) || backend->pays(product));
+           (!backend->pays || (state->by_name && i == 0) || backend->pays(ctx, product));
 }
 
 static colt5_status get_state(colt5_context *ctx, struct gemm_state **state)

@@ -42,9 +42,11 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
     return gemm_mma_can(ctx) && product->a->type == COLT5_F32 && product->K > 0;
 }
 
-static bool pays(const struct gemm *product)
+/* With strict math only who asks for it: its last bits depend on all of an operand, by the scale,
+ * so that a part of the rows would not be as it is among the others. */
+static bool pays(const colt5_context *ctx, const struct gemm *product)
 {
-    return product->M >= LEAST && product->N >= LEAST &&
+    return ctx->math == COLT5_MATH_FAST && product->M >= LEAST && product->N >= LEAST &&
            (uint64_t)product->M * product->N >= SMALLEST / product->K;
 }
 

@@ -59,8 +59,9 @@ static bool can(const colt5_context *ctx, const struct gemm *product)
            (wgmma_plan(ctx, product).converts_b || aligned(product->b, along_b(product)));
 }
 
-static bool pays(const struct gemm *product)
+static bool pays(const colt5_context *ctx, const struct gemm *product)
 {
+    (void)ctx;
     return product->M >= LEAST && product->N >= LEAST &&
            (uint64_t)product->M * product->N >= SMALLEST / product->K;
 }
