@@ -20,9 +20,9 @@ INLINE void hide(float scores[2][4], const int low[2], const int high[2], __glob
     }
 }
 
-// Scores to weights; what was summed so far shrinks to what it is worth beside them. best is times
-// scale, scores are not yet.
-INLINE void weigh(float scores[2 * ROUND][4], float scale, float best[2], float sum[2],
+// Scores to weights; what was summed so far, if anything, shrinks to what it is worth beside them. best is
+// times scale, scores are not yet.
+INLINE void weigh(float scores[2 * ROUND][4], bool any, float scale, float best[2], float sum[2],
                   float out[COLUMNS][4])
 {
     EACH(row, 2) {
@@ -31,7 +31,7 @@ INLINE void weigh(float scores[2 * ROUND][4], float scale, float best[2], float 
         most = fmax(most, from_lane(most, 1)); // the four lanes that share a row
         most = fmax(best[row], fmax(most, from_lane(most, 2)) * scale);
         const float base = most == -INFINITY ? 0.0f : most;
-        if (ROUNDS > 1) {
+        if (any) {
             const float factor = quick_exp2(best[row] - base);
             sum[row] *= factor;
             EACH(c, COLUMNS) {
@@ -117,7 +117,7 @@ attention_band(IN(qkv), IN_U8(mask), OUT(y), OUT_F32(lse), ATTENTION_SIZES)
             if (start < all_low || start + 15 > all_high)
                 hide(scores + 2 * i, low, high, of_token, start);
         }
-        weigh(scores, scale, best, sum, out);
+        weigh(scores, round > 0, scale, best, sum, out);
         if (round == 0) {
             wait_batches(0);
             barrier(CLK_LOCAL_MEM_FENCE); // and the values
@@ -132,8 +132,9 @@ attention_band(IN(qkv), IN_U8(mask), OUT(y), OUT_F32(lse), ATTENTION_SIZES)
         sum[row] += from_lane(sum[row], 1);
         sum[row] += from_lane(sum[row], 2);
         inverse[row] = sum[row] == 0.0f ? 0.0f : 1.0f / sum[row];
-        EACH(c, COLUMNS) odd[row] = odd[row] || !isfinite(out[c][2 * row] * inverse[row]) ||
-                                    !isfinite(out[c][2 * row + 1] * inverse[row]);
+        float zeros = 0.0f; // 0 · infinity is NaN, which stays
+        EACH(c, COLUMNS) zeros = fma(out[c][2 * row], 0.0f, fma(out[c][2 * row + 1], 0.0f, zeros));
+        odd[row] = zeros != 0.0f;
         if (present(lse) && lane % 4 == 0 && there[row])
             at(lse, rows.lse + (query + 8 * row - rows.begin)) = (best[row] + log2(sum[row])) * LN_2;
     }

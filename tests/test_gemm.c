@@ -581,7 +581,7 @@ static const struct {
 } faults[] = {{"right = load_floats(1, b)", "right = no_such_thing(b) "},
               {"right = load_floats(1, b)", "right = load_floats(0, b)"},
               {"value = gelu(value)", "value = (value)    "},
-              {"value * gelu_slope(residual)", "value * fabs(residual)      "}};
+              {"with_residual, gelu_slope)", "with_residual, fabs)      "}};
 #define FAULTS ((int)(sizeof(faults) / sizeof(faults[0])))
 
 /* In the middle of a call that was planned for the first backend the next takes over, for every
