@@ -38,7 +38,7 @@ import numpy
 HERE = pathlib.Path(__file__).resolve().parent
 TYPES = {"fp32": ("f32", "strict"), "tf32": ("f32", "fast"), "bf16": ("bf16", "strict"), "f16": ("f16", "strict")}
 LIMITS = {"fp32": 2e-6, "tf32": 1e-3, "bf16": 1e-2, "f16": 1e-2}  # those of `colt5 run --expect`
-MOST_OFF = 0.25  # of the rows, where others were chosen
+MOST_OFF = 0.5  # of the rows, where others were chosen
 PASSES = ("forward", "backward")
 OPS = ("coor_descent", "select", "linear", "gelu", "rms_norm", "layer_norm", "flash_attention", "local_attention")
 ROUTERS = ("conditional_attn.q_router", "conditional_attn.kv_router", "conditional_ff.router")
