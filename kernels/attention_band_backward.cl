@@ -4,7 +4,8 @@
 // keys that pass by, attention_band_dkv the other way round. Weights are computed again in both, so
 // nothing is added to from two places.
 
-// Sums of a group of 16 near rows are done before the next is begun: registers hold no more.
+// Sums of a group of 16 near rows are done before the next is begun: registers hold no more. Weights are made
+// for all, and taken back in groups that are not whole: a condition for each would be a branch for each.
 #define EACH_GROUP(group) _Pragma("unroll 1") for (uint group = 0; group < NEAR / 16; group++)
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
@@ -68,11 +69,13 @@ attention_band_dq(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(
         multiply_near(slopes, own_dy, key_rows + KIND, group);
         const bool whole = start >= all_low && start + 15 <= all_high;
         EACH(j, 2) EACH(e, 4) {
+            const float weight = quick_exp2(fma(weights[j][e], scale, minus_lse[e / 2]));
+            slopes[j][e] = weight * (slopes[j][e] + minus_mean[e / 2]);
+        }
+        if (!whole) EACH(j, 2) EACH(e, 4) {
             const int row = e / 2, key = start + j * 8 + (int)own_column() + e % 2;
-            const bool seen = whole || (key >= low[row] && key <= high[row] &&
-                                        (!of_token || of_token[key]));
-            const float weight = quick_exp2(fma(weights[j][e], scale, minus_lse[row]));
-            slopes[j][e] = seen ? weight * (slopes[j][e] + minus_mean[row]) : 0.0f;
+            const bool seen = key >= low[row] && key <= high[row] && (!of_token || of_token[key]);
+            slopes[j][e] = seen ? slopes[j][e] : 0.0f;
         }
         add_near(sums, slopes, key_lines, group); // dquery += slope · key
     }
@@ -145,13 +148,15 @@ attention_band_dkv(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT
         multiply_near(slopes, values, query_rows + KIND, group);
         const bool whole = start >= all_low && start + 15 <= all_high;
         EACH(j, 2) EACH(e, 4) {
-            const int row = e / 2, i = j * 2 + e % 2, query = start + j * 8 + (int)own_column() + e % 2;
-            const bool seen =
-                (whole || (query >= low[row] && query <= high[row])) && minus_lse[i] != -INFINITY;
-            const float weight = seen ? quick_exp2(fma(weights[j][e], scale, minus_lse[i])) : 0.0f;
-            weights[j][e] = weight;
-            slopes[j][e] = weight * (slopes[j][e] + minus_mean[i]);
+            const int i = j * 2 + e % 2;
+            const float weight = quick_exp2(fma(weights[j][e], scale, minus_lse[i]));
+            weights[j][e] = minus_lse[i] != -INFINITY ? weight : 0.0f;
         }
+        if (!whole) EACH(j, 2) EACH(e, 4) {
+            const int row = e / 2, query = start + j * 8 + (int)own_column() + e % 2;
+            weights[j][e] = query >= low[row] && query <= high[row] ? weights[j][e] : 0.0f;
+        }
+        EACH(j, 2) EACH(e, 4) slopes[j][e] = weights[j][e] * (slopes[j][e] + minus_mean[j * 2 + e % 2]);
         add_near(dkey, slopes, query_lines, group);           // dkey += slope · query
         add_near(dvalue, weights, query_lines + KIND, group); // dvalue += weight · dy
     }

@@ -256,11 +256,12 @@ attention_mma_dkv(IN(q), IN(kv), IN_U8(mask), IN_F32(q_scores), IN_F32(kv_scores
             const float minus_mean = two_of(tiles[now].minus_mean + (i - e))[e];
             const float scale = two_of(tiles[now].scale + (i - e))[e];
             EACH(row, 2) {
-                const bool seen =
-                    (whole || (query >= low[row] && query <= high[row])) && minus_lse != -INFINITY;
+                // For all, seen or not: a condition before an instruction would be a branch.
+                const bool near = whole | ((query >= low[row]) & (query <= high[row]));
                 const float by = multiply ? scale * worth[row] : scale;
                 const float product = weights[j][2 * row + e], dot = slopes[j][2 * row + e];
-                const float weight = seen ? quick_exp2(fma(product, by, minus_lse)) : 0.0f;
+                const float power = quick_exp2(fma(product, by, minus_lse));
+                const float weight = near & (minus_lse != -INFINITY) ? power : 0.0f;
                 weights[j][2 * row + e] = weight;
                 slopes[j][2 * row + e] = weight * fma(dot, worth[row], minus_mean) * (scale * LN_2);
             }
