@@ -115,17 +115,21 @@ attention_mma_dq(IN(q), IN(kv), IN(null_kv), IN_U8(mask), IN_F32(q_scores), IN_F
                 slopes[j][e] *= worth;
             }
         EACH(j, GROUPS) EACH(e, 4) {
+            weights[j][e] = quick_exp2(fma(weights[j][e], scale[e / 2], minus_lse[e / 2]));
+            slopes[j][e] = weights[j][e] * (slopes[j][e] + minus_mean[e / 2]);
+        }
+        if (!whole) EACH(j, GROUPS) EACH(e, 4) { // the null key's tile is never whole
             const int row = e / 2, key = j * 8 + own_column() + e % 2;
-            const bool seen = whole || (tiles[now].there[key] && start + key >= low[row] &&
-                                        start + key <= high[row]);
-            const float weight = quick_exp2(fma(weights[j][e], scale[row], minus_lse[row]));
-            slopes[j][e] = seen ? weight * (slopes[j][e] + minus_mean[row]) : 0.0f;
+            const bool seen =
+                tiles[now].there[key] && start + key >= low[row] && start + key <= high[row];
+            slopes[j][e] = seen ? slopes[j][e] : 0.0f;
             if (!LOCAL && start + key == NULL_KEY) {
                 null_slopes[own_row() + 8 * row] = slopes[j][e] * scale[row] * LN_2;
-                null_weights[own_row() + 8 * row] = seen ? weight : 0.0f;
+                null_weights[own_row() + 8 * row] = seen ? weights[j][e] : 0.0f;
             }
-            if (multiply) slopes[j][e] *= tiles[now].score[key];
         }
+        if (multiply)
+            EACH(j, GROUPS) EACH(e, 4) slopes[j][e] *= tiles[now].score[j * 8 + own_column() + e % 2];
         add_rows(sums, slopes, key_lines + at_tile); // dquery += slope · key
     }
 
