@@ -81,9 +81,10 @@ inlined storage4 four(__global const storage *line, uint i, uint end)
 
 // Float32 products from pairs of f16 (split.cl, convert_operand.cl): whether pairs hold what was looked
 // at. Of that there are the bits of the largest magnitude, and of the least among the largest of its
-// runs of 32 neighbours. With the largest brought to 2^14 the pair is off by 2^-26 at most, so every run
-// is held as exactly as float32 holds its largest. The high part alone is the number rounded to 11 bits, as
-// tf32 has it, or, below 2^-14, off by 2^-25 at most: 2^-23 of the largest of its run.
+// runs of 32 neighbours. With the largest brought to 2^14 a pair, rounded twice to 11 bits, is off by 2^-23 of its
+// number at most, or, where the low part is subnormal, by 2^-25, which is about the last digit that float32 has
+// of the largest of its run. The high part alone is the number rounded to 11 bits, as tf32 has it, or, below 2^-14,
+// off by 2^-25 at most.
 inlined bool pairs_hold_range(uint largest, uint least)
 {
     return largest == 0 ||

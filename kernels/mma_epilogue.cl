@@ -18,9 +18,11 @@
 #endif
 
 #if !defined(UNITS) && STORAGE == 2
-    #define pack_pair pack_pair_bf16
+    #define pack_pair   pack_pair_bf16
+    #define unpack_pair unpack_pair_bf16
 #elif !defined(UNITS)
-    #define pack_pair pack_pair_f16
+    #define pack_pair   pack_pair_f16
+    #define unpack_pair unpack_pair_f16
 #endif
 
 // GELU by the quick instructions: where C has 16 bits they are exact enough, 20 bits or so; else a step of

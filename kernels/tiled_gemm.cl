@@ -2,10 +2,10 @@
 // Matrix products on any device: C = residual + row_scale · gelu(alpha · op(A) op(B) + bias), and what else
 // src/gemm/gemm.h has around a product.
 //
-// op(A) [M][K], op(B) [K][N], C [M][N]. A work-group makes one TILE×TILE tile of C:
-// slabs of A and B, DEPTH deep, go through local memory as float, two at a time, the next being
-// fetched while one is multiplied; a work-item keeps ITEM×ITEM sums in registers. Group id 0 counts tiles, id 1 parts of K: with
-// several parts each leaves its bare sums in its own [M][N] of C, to be added by gemm_epilogue.
+// op(A) [M][K], op(B) [K][N], C [M][N]. A work-group makes one TILE×TILE tile of C: slabs of A and B,
+// DEPTH deep, go through local memory as float, two at a time, the next being fetched while one is
+// multiplied; a work-item keeps ITEM×ITEM sums in registers. Group id 0 counts tiles, id 1 parts of K:
+// with several parts each leaves its bare sums in its own [M][N] of C, to be added by gemm_epilogue.
 //
 // Defines: STORAGE the type of A, B and bias; C_F32 1 where C and residual are float whatever
 // STORAGE; TRANSPOSE_A, TRANSPOSE_B; VECTOR 1 where four neighbours of A and of B may be read at

@@ -14,11 +14,7 @@ inlined float2 floats_of_pair(c_pair pair) { return pair; }
 #else
 typedef uint c_pair;
 inlined c_pair pair_of_c(float left, float right) { return pack_pair(left, right); }
-    #if STORAGE == 2
-inlined float2 floats_of_pair(c_pair pair) { return unpack_pair_bf16(pair); }
-    #else
-inlined float2 floats_of_pair(c_pair pair) { return unpack_pair_f16(pair); }
-    #endif
+inlined float2 floats_of_pair(c_pair pair) { return unpack_pair(pair); }
 #endif
 
 // A warp's boxes, and the maps of C and of the residual; an mbarrier of each box tells that the residual is in

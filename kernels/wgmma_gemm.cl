@@ -8,8 +8,8 @@
 // as many slabs ahead as there are. Of pairs the sums are added to others, as floats, every 64 k, for the unit
 // cuts off what lies below a sum's last digit.
 //
-// A scheduler has 16384 registers, for a fourth of the warps. The last four warps, of which three do
-// something, give up theirs to the consumers.
+// A scheduler has 16384 registers, for a fourth of the warps. The last four warps, the fourth of which has
+// something to do only where there is a residual, give up theirs to the consumers.
 //
 // Defines: those of wgmma_slabs; C_F32 as in tiled_gemm; IN_PARTS 1 where K may be cut.
 
