@@ -55,9 +55,12 @@ inlined uint2 place_of_step(uint step, uint tile_m, uint tile_n)
                    tile_n + step % STEPS_ALONG_N * STEP_COLUMNS);
 }
 
-// The residuals of a work's first boxes, before they are needed.
-inlined void begin_boxes(const struct around *around, const outbox *boxes, uint tile_m, uint tile_n)
+// What a work's sums will meet begins to come: the extras of the first box, and the residuals of the first boxes.
+inlined void begin_boxes(const struct around *around, const outbox *boxes, __global const storage *bias,
+                         box_extras *extras, uint tile_m, uint tile_n)
 {
+    const uint2 first = place_of_step(0, tile_m, tile_n);
+    if (BY_BOXES) load_extras(extras, around, bias, first.x, first.y);
     if (!BESIDE || !around->add || this_lane() != 0) return;
 #pragma unroll
     for (uint step = 0; step < STEPS_OF_WORK && step < WARP_BOXES; step++) {
@@ -66,13 +69,20 @@ inlined void begin_boxes(const struct around *around, const outbox *boxes, uint 
     }
 }
 
+// extras: those of the first step's box.
 inlined void finish_work(struct around *around, outbox *boxes, float *sums, __global const storage *bias,
-                         uint tile_m, uint tile_n)
+                         box_extras *extras, uint tile_m, uint tile_n)
 {
     LOOP for (uint step = 0; step < STEPS_OF_WORK; step++) {
         const uint2 place = place_of_step(step, tile_m, tile_n);
 #if BY_BOXES
-        write_box(boxes, step, around, sums, bias, place.x, place.y);
+        box_extras next_extras = *extras;
+        if (step + 1 < STEPS_OF_WORK) {
+            const uint2 next = place_of_step(step + 1, tile_m, tile_n);
+            load_extras(&next_extras, around, bias, next.x, next.y);
+        }
+        write_box(boxes, step, around, sums, bias != 0, extras, place.x, place.y);
+        *extras = next_extras;
         if (BESIDE && around->add && this_lane() == 0 && step + WARP_BOXES < STEPS_OF_WORK) {
             const uint2 next = place_of_step(step + WARP_BOXES, tile_m, tile_n);
             fetch_box(boxes, step, next.x, next.y);
@@ -158,6 +168,7 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
         acquire_tensor_map(boxes.c_map);
         if (BESIDE) acquire_tensor_map(boxes.residual_map);
     }
+    __global const storage *bias = MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0;
     ring_place place = {0, 0};
     float sums[SUMS];
 #pragma unroll
@@ -169,7 +180,8 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
     for (uint work = get_group_id(0) + (ALTERNATE ? number * get_num_groups(0) : 0);
          work < all.works; work += step) {
         const uint2 tile = tile_of_work(&all, work);
-        if (!IN_PARTS) begin_boxes(&around, &boxes, tile.x + own.rows, tile.y);
+        box_extras extras;
+        if (!IN_PARTS) begin_boxes(&around, &boxes, bias, &extras, tile.x + own.rows, tile.y);
         if (ALTERNATE) named_barrier_sync(TURN + number, CONSUMERS);
         multiply_work(sums, &own, slabs, &place);
 #if PAIRS
@@ -180,10 +192,9 @@ wgmma_gemm(IN(a), IN(b), IN(plain_b), OUT_I32(maps), C_INOUT(c), IN(bias), IN_F3
         if (!add_parts(sums, (__global float4 *)(waiting_buffer + waiting_offset), arrived_buffer + arrived_offset,
                        tiles, work % tiles, part_of_work(&all, work), parts))
             continue;
-        begin_boxes(&around, &boxes, tile.x + own.rows, tile.y);
+        begin_boxes(&around, &boxes, bias, &extras, tile.x + own.rows, tile.y);
 #endif
-        finish_work(&around, &boxes, sums, MAY_BE(0) && present(bias) ? bias_buffer + bias_offset : 0,
-                    tile.x + own.rows, tile.y);
+        finish_work(&around, &boxes, sums, bias, &extras, tile.x + own.rows, tile.y);
     }
     if (BY_BOXES && this_lane() == 0) tma_wait_written();
 }
