@@ -3,7 +3,8 @@
 //
 // As select.cl; GROUPS(rows, 1, 1), N at most GROUP · VALUES. A key is 32 bits: masked tokens have
 // keys only where the valid ones are too few, and are then all there is to choose from. Reads s once.
-// Local memory: `bins`, `copies` of a histogram, or two bits an element; `sums`, two uints an item.
+// Local memory: `bins`, `copies` of a histogram, or two bits a key; `sums`, two uints an item. Code is long
+// where each of the keys has its own, and most of it runs once: what it takes to fetch counts.
 //
 // Defines: GROUP, work-items, known to the compiler so that the registers are enough for as many;
 // VALUES, keys of each; WARPS as in row_warps.cl.
@@ -47,44 +48,52 @@ inline void load_full_row(__global const float *s, uint keys[VALUES])
     for (int i = 0; i < VALUES; i++) keys[i] = key_of(as_float(keys[i]));
 }
 
-// The histogram of the keys' next digit of `bits`, `low` bits being still below it.
+// The histogram of the keys' next digit of `bits`, `low` bits being still below it. What has no key counts
+// as the lowest of all digits, which is reached only after all others. With WARPS those that do not match the
+// threshold are counted too, in what is between the copies: a branch for each key would take longer.
 inline void fill_bins(const uint keys[VALUES], threshold t, uint bits, uint low, uint copies,
                       __local uint *bins)
 {
     __local uint *mine = bins + get_local_id(0) % copies * copy_stride(bits);
-    const uint first = (uint)t.digits << low << bits, most = 0xFFFFFFFFu >> (32 - bits - low);
+    const uint first = (uint)t.digits << low << bits;
+#if !WARPS
+    const uint most = 0xFFFFFFFFu >> (32 - bits - low);
+#endif
     clear_bins(bits, copies, bins);
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
         const uint beyond = keys[i] - first;
-        if ((keys[i] != 0) & (beyond <= most)) count_up(&mine[beyond >> low]);
+#if WARPS
+        count_up(&mine[min(beyond >> low, 1u << bits)]);
+#else
+        if (beyond <= most) count_up(&mine[beyond >> low]);
+#endif
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     join_copies(bits, copies, bins);
 }
 
-// Two bits of each token, as write_marked has them: those above the threshold, with those that have no key
-// where the ones with a key only fill up (few); and its equals. With WARPS the 32 of a word are a warp.
-inline void mark(const uint keys[VALUES], uint lowest, bool few, int left, __local uint *words)
+// Two bits of each token, as write_marked has them: those above the threshold, and its equals. With WARPS the
+// 32 of a word are a warp, whose lanes write it all: a branch for each word would take longer.
+inline void mark(const uint keys[VALUES], uint lowest, __local uint *words)
 {
     const int item = get_local_id(0);
 #if !WARPS
-    for (int i = item; i < (left + item + 31) / 32 * 2; i += GROUP) words[i] = 0;
+    for (int i = item; i < GROUP * VALUES / 32 * 2; i += GROUP) words[i] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
 #endif
 #pragma unroll
     for (int i = 0; i < VALUES; i++) {
-        const bool above = (keys[i] > lowest) | (few & (keys[i] == 0) & (i * GROUP < left));
-        const bool equal = keys[i] == lowest;
+        const bool above = keys[i] > lowest, equal = keys[i] == lowest;
         __local uint *word = words + (i * (GROUP / 32) + item / 32) * 2;
 #if WARPS
         const uint all_above = warp_ballot(above), all_equal = warp_ballot(equal);
-        const int lane = item % 32; // its word begins at a token of the row
-        if (lane < 2 && i * GROUP < left + lane) word[lane] = lane ? all_equal : all_above;
+        word[item % 2] = item % 2 ? all_equal : all_above;
 #else
         if (above | equal) set_bits(word + equal, 1u << item % 32);
 #endif
     }
+    barrier(CLK_LOCAL_MEM_FENCE);
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -116,8 +125,11 @@ select_registers(IN_F32(s), IN_U8(mask), ulong R, ulong samples, ulong N, uint c
         t = narrow(t, bits, bins, sums);
     }
     const uint lowest = (uint)t.digits;
-
-    mark(keys, lowest, few, left, bins);
-    barrier(CLK_LOCAL_MEM_FENCE);
+    if (few) { // those without a key are valid
+#pragma unroll
+        for (int i = 0; i < VALUES; i++)
+            if (keys[i] == 0 && i * GROUP < left) keys[i] = 0xFFFFFFFFu;
+    }
+    mark(keys, lowest, bins);
     write_marked((picks)PICKS(r, of_row), 0, N, t.need, (uint2)(0, 0), bins, sums);
 }

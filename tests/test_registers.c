@@ -42,7 +42,8 @@ static colt5_status pretend(colt5_context *of, const struct register_plan *plan,
     return *works || why == COLT5_OK ? COLT5_OK : fail(of, why, "made up");
 }
 
-static const struct register_kernel pretended = {REGISTERS_OF_SELECT, "made up", pretend};
+static const struct register_kernel pretended = {REGISTERS_OF_SOLVER, "made up", pretend, true};
+static const struct register_kernel whole = {REGISTERS_OF_SELECT, "made up", pretend, false};
 
 static void assert_planned(size_t N, size_t group, size_t values)
 {
@@ -69,6 +70,19 @@ START_TEST(a_refused_shape_is_tried_once_and_another_taken)
             ck_assert_uint_eq(tried_last, 32768 - 37);
             destroy_context();
         }
+}
+END_TEST
+
+START_TEST(a_kernel_says_which_shape_is_first)
+{
+    struct register_plan plan;
+    make_context();
+    snprintf(made->info.matrix_units, sizeof(made->info.matrix_units), "mma");
+    refused = 0;
+    assert_planned(30000, 512, 64);
+    ck_assert_ok(plan_registers(made, &whole, 30000, &plan));
+    ck_assert_uint_eq(plan.group, 1024);
+    destroy_context();
 }
 END_TEST
 
@@ -111,6 +125,7 @@ int main(void)
     Suite *suite = suite_create("registers");
     TCase *tests = tcase_create("registers");
     tcase_add_test(tests, a_refused_shape_is_tried_once_and_another_taken);
+    tcase_add_test(tests, a_kernel_says_which_shape_is_first);
     tcase_add_test(tests, short_rows_have_one_shape);
     tcase_add_test(tests, a_stopped_trial_is_the_calls_failure_and_made_again);
     suite_add_tcase(suite, tests);

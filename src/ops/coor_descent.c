@@ -155,7 +155,7 @@ out:
 }
 
 static const struct register_kernel in_registers = {REGISTERS_OF_SOLVER, "coor_descent",
-                                                    try_registers};
+                                                    try_registers, true};
 
 static colt5_status forward_chunks(colt5_context *ctx, const struct solver_call *call,
                                    const struct chunks *chunks, const colt5_tensor *scores,

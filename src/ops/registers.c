@@ -77,11 +77,12 @@ static colt5_status takes(colt5_context *ctx, const struct register_kernel *kern
     return probe_unless_stopped(ctx, number, what, try_shape, &attempt, works);
 }
 
-/* An item of NVIDIA's has 128 registers even where 512 share them: the halved shape is first. */
+/* An item of NVIDIA's has 128 registers even where 512 share them: which shape is first is a
+ * question of speed. */
 colt5_status plan_registers(colt5_context *ctx, const struct register_kernel *kernel, size_t N,
                             struct register_plan *plan)
 {
-    const bool halved_first = warps_there(ctx);
+    const bool halved_first = kernel->halved && warps_there(ctx);
     for (int i = 0; i < SHAPES; i++) {
         bool works;
         *plan = plan_of(ctx, N, halved_first ? i == 0 : i == 1);

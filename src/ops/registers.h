@@ -4,6 +4,8 @@
 #ifndef COLT5_OPS_REGISTERS_H
 #define COLT5_OPS_REGISTERS_H
 
+#include <stdbool.h>
+
 #include "runtime/launch.h"
 #include "runtime/workspace.h"
 
@@ -21,6 +23,7 @@ struct register_kernel {
     /* Does a row of N floats in the shape of plan; sets *works where the result is right. */
     colt5_status (*trial)(colt5_context *ctx, const struct register_plan *plan, size_t N,
                           bool *works);
+    bool halved; /* half of the items with twice the values are tried first on NVIDIA's GPUs */
 };
 
 /*

@@ -78,11 +78,12 @@ static colt5_status choose_group(colt5_context *ctx, enum kernel kernel,
 static colt5_status select_registers(colt5_context *ctx, const struct selection *call,
                                      const struct register_plan *plan)
 {
-    const size_t bits = plan->group * plan->values > 8192 ? 11 : 8;
+    const size_t held = plan->group * plan->values, bits = held > 8192 ? 11 : 8;
     return launch(
         ctx, KERNEL_SELECT_REGISTERS, plan->defines, GROUPS(call->rows, 1, 1, plan->group),
         ARGS(TENSOR(call->s), TENSOR(call->mask), SIZE(call->R), SIZE(call->samples), SIZE(call->N),
-             INT((int)call->copies), PICKS_ARGS(call), LOCAL_ARGS(bits, call, plan->group)));
+             INT((int)call->copies), PICKS_ARGS(call), LOCAL(local_bytes(call->copies, bits, held)),
+             LOCAL(plan->group * 2 * sizeof(cl_uint))));
 }
 
 /* Whether index holds every token of the row from the least chosen one on, in ascending order. */
