@@ -19,30 +19,33 @@
 INLINE int tile_of_group(uint H) { return (uint)get_group_id(0) / H; }
 INLINE uint head_of_group(uint H) { return (uint)get_group_id(0) % H; }
 
-// PASSING rows from number `first` on, of a tensor whose row n begins at x + n·step, begin to come; what
-// is not there becomes zeros.
-INLINE void fetch_passing(uint tile, __global const storage *x, size_t step, int E, int first,
-                          const row_filter *filter)
+// Of the PASSING rows from number `first` on those that are there, a bit for each that a work-item fetches.
+INLINE uint passing_there(int first, const row_filter *filter)
+{
+    const int row = get_local_id(0) / CHUNKS;
+    if (first >= filter->begin && first + PASSING <= filter->end && !filter->asks && !filter->mask)
+        return (1u << PASSING / AT_ONCE) - 1;
+    return rows_there(filter, first + row, AT_ONCE, PASSING / AT_ONCE);
+}
+
+// Those rows of a tensor whose row n begins at x + n·step begin to come; what is not there becomes zeros.
+INLINE void fetch_passing(uint tile, __global const storage *x, size_t step, int E, int first, uint there)
 {
     const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
-    const int at_once = ITEMS / CHUNKS; // rows
     const uint to = chunk_address(row_address(tile, row), chunk);
-    const bool all = first >= filter->begin && first + PASSING <= filter->end && !filter->asks &&
-                     !filter->mask;
     const int bytes = chunk * 8 < E ? 16 : 0, column = bytes ? chunk * 8 : 0;
-    if (all) {
+    if (there == (1u << PASSING / AT_ONCE) - 1) {
         __global const storage *from = x + (size_t)(first + row) * step + column;
-        EACH(n, PASSING / at_once) {
-            copy_async_at(to + n * at_once * ROW_BYTES, from, bytes);
-            from += at_once * step;
+        EACH(n, PASSING / AT_ONCE) {
+            copy_async_at(to + n * AT_ONCE * ROW_BYTES, from, bytes);
+            from += AT_ONCE * step;
         }
         return;
     }
-    EACH(n, PASSING / at_once) {
-        const int number = first + row + n * at_once;
-        const bool there = row_is_there(filter, number);
-        const size_t from = there ? (size_t)number * step + column : 0;
-        copy_async_at(to + n * at_once * ROW_BYTES, x + from, there ? bytes : 0);
+    EACH(n, PASSING / AT_ONCE) {
+        const bool is = there >> n & 1;
+        const size_t from = is ? (size_t)(first + row + n * AT_ONCE) * step + column : 0;
+        copy_async_at(to + n * AT_ONCE * ROW_BYTES, x + from, is ? bytes : 0);
     }
 }
 

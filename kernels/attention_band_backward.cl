@@ -28,8 +28,9 @@ attention_band_dq(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT(
 
     const uint tile = shared_address(waiting[0]);
     __global const storage *kv = qkv_buffer + qkv_offset;
-    fetch_passing(tile, kv + rows.key, rows.key_step, (int)E, first - rows.first, &keys);
-    fetch_passing(tile + KIND, kv + rows.value, rows.key_step, (int)E, first - rows.first, &keys);
+    const uint passing = passing_there(first - rows.first, &keys);
+    fetch_passing(tile, kv + rows.key, rows.key_step, (int)E, first - rows.first, passing);
+    fetch_passing(tile + KIND, kv + rows.value, rows.key_step, (int)E, first - rows.first, passing);
     end_batch();
 
     const int of_warp = token + (int)(get_local_id(0) / 32 * 16), query = token + own_row();
@@ -100,9 +101,10 @@ attention_band_dkv(IN(qkv), IN_U8(mask), IN(dy), IN_F32(terms), ulong plane, OUT
 
     const uint tile = shared_address(waiting[0]);
     __global const storage *qkv_rows = qkv_buffer + qkv_offset;
-    fetch_passing(tile, qkv_rows + rows.query, rows.query_step, (int)E, first - rows.begin, &asking);
+    const uint passing = passing_there(first - rows.begin, &asking);
+    fetch_passing(tile, qkv_rows + rows.query, rows.query_step, (int)E, first - rows.begin, passing);
     fetch_passing(tile + KIND, dy_buffer + dy_offset + rows.out, rows.out_step, (int)E,
-                  first - rows.begin, &asking);
+                  first - rows.begin, passing);
     end_batch();
 
     const int of_warp = own + (int)(get_local_id(0) / 32 * 16);

@@ -86,9 +86,10 @@ attention_band(IN(qkv), IN_U8(mask), OUT(y), OUT_F32(lse), ATTENTION_SIZES)
 
     const uint tile = shared_address(waiting[0]);
     __global const storage *kv = qkv_buffer + qkv_offset;
-    fetch_passing(tile, kv + rows.key, rows.key_step, (int)E, first - rows.first, &keys);
+    const uint passing = passing_there(first - rows.first, &keys);
+    fetch_passing(tile, kv + rows.key, rows.key_step, (int)E, first - rows.first, passing);
     end_batch();
-    fetch_passing(tile + KIND, kv + rows.value, rows.key_step, (int)E, first - rows.first, &keys);
+    fetch_passing(tile + KIND, kv + rows.value, rows.key_step, (int)E, first - rows.first, passing);
     end_batch();
 
     const int of_warp = token + (int)(get_local_id(0) / 32 * 16), query = of_warp + (int)(lane / 4);

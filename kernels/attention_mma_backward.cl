@@ -167,10 +167,10 @@ INLINE void fetch_tile(__local uint4 *queries, __local uint4 *asked, __local que
     const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
     const int bytes = chunk * CHUNK < E ? 16 : 0, column = bytes ? chunk * CHUNK : 0;
     const uint to = place(row, chunk);
+    const uint all_there = rows_there(filter, first + row, AT_ONCE, KEYS / AT_ONCE);
     EACH(n, KEYS / AT_ONCE) {
-        const int number = first + row + n * AT_ONCE;
-        const bool there = row_is_there(filter, number);
-        const size_t from = there ? number : 0;
+        const bool there = all_there >> n & 1;
+        const size_t from = there ? first + row + n * AT_ONCE : 0;
         copy_async(queries + to + n * AT_ONCE * CHUNKS, q + rows->query + from * rows->query_step + column,
                    there ? bytes : 0);
         copy_async(asked + to + n * AT_ONCE * CHUNKS, dy + rows->out + from * rows->out_step + column,

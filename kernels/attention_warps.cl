@@ -107,10 +107,23 @@ typedef struct {
     __global const uchar *mask;  // 0: left out; NULL: none is
 } row_filter;
 
+// Without a branch, so that many can be looked up at once: row 0 stands in for what does not exist.
 INLINE bool row_is_there(const row_filter *filter, int row)
 {
-    return row >= filter->begin && row < filter->end &&
-           (!filter->asks || filter->asks[row] != -INFINITY) && (!filter->mask || filter->mask[row]);
+    const bool exists = row >= filter->begin && row < filter->end;
+    const int read = exists ? row : 0;
+    const bool asked = !filter->asks || filter->asks[read] != -INFINITY;
+    const bool is_valid = !filter->mask || filter->mask[read];
+    return exists & asked & is_valid;
+}
+
+// Which of `count` rows, `apart` from each other, are there, a bit for each: looked up before any is copied, since
+// each copy would wait for its own.
+INLINE uint rows_there(const row_filter *filter, int first, int apart, int count)
+{
+    uint there = 0;
+    EACH(n, count) there |= (uint)row_is_there(filter, first + n * apart) << n;
+    return there;
 }
 
 // `count` rows from number `first` on, of a tensor whose row n begins at x + n·step, begin to come;
@@ -118,11 +131,11 @@ INLINE bool row_is_there(const row_filter *filter, int row)
 INLINE void fetch_rows(__local uint4 *to, int count, __global const storage *x, size_t step, int E,
                        int first, const row_filter *filter)
 {
-#pragma unroll 1
-    for (uint n = get_local_id(0); n < count * CHUNKS; n += ITEMS) {
-        const uint row = n / CHUNKS, chunk = n % CHUNKS;
-        const bool there = (int)chunk * CHUNK < E && row_is_there(filter, first + (int)row);
-        const size_t from = there ? (size_t)(first + (int)row) * step + chunk * CHUNK : 0;
-        copy_async(to + place(row, chunk), x + from, there ? 16 : 0);
+    const int item = get_local_id(0), row = item / CHUNKS, chunk = item % CHUNKS;
+    const uint there = chunk * CHUNK < E ? rows_there(filter, first + row, AT_ONCE, count / AT_ONCE) : 0;
+    EACH(n, count / AT_ONCE) {
+        const bool is = there >> n & 1;
+        const size_t from = is ? (size_t)(first + row + n * AT_ONCE) * step + chunk * CHUNK : 0;
+        copy_async(to + place(row + n * AT_ONCE, chunk), x + from, is ? 16 : 0);
     }
 }
