@@ -75,10 +75,8 @@ struct wgmma_plan wgmma_plan(const colt5_context *ctx, const struct gemm *produc
     plan.columns = best_columns(like, plan.by_pairs, units);
     plan.tiles = tiles_of(product, plan.columns);
     const size_t tiles = tiles_of(like, plan.columns);
-    const bool can_count = tiles * WARPS <= ARRIVALS;
-    const size_t parts = !can_count    ? 1
-                         : like->parts ? like->parts
-                                       : best_parts(like, tiles, units);
+    size_t parts = like->parts ? like->parts : best_parts(like, tiles, units);
+    if (tiles * WARPS * parts > ARRIVALS) parts = 1; /* cannot be counted */
     plan.in_parts = parts > 1;
     /* Not where each work-group has one tile at most. */
     plan.alternates = !plan.by_pairs && plan.columns == WGMMA_NARROW && tiles * parts > units;
