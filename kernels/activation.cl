@@ -2,9 +2,15 @@
 // Element by element: GELU, sums, scaled columns.
 //
 // All tensors are storage with as many elements, outputs may be inputs. A work-item takes WIDTH
-// neighbours, once. Bound by memory.
+// neighbours, once. Bound by memory: of 16-bit types where 2^x and 1 / x are an instruction each.
 
+#if WARPS && STORAGE != 0 && WIDTH == 8
+inline wide quick_recip8(wide x) { return (wide)(quick_recip4(x.lo), quick_recip4(x.hi)); }
+inline wide quick_exp8(wide x) { return (wide)(quick_exp4(x.lo), quick_exp4(x.hi)); }
+GELU_FUNCTIONS_BY(wide, gelu, gelu_slope, quick_exp8, quick_recip8)
+#else
 GELU_FUNCTIONS(wide, gelu, gelu_slope)
+#endif
 
 __kernel void gelu_forward(INOUT(x), INOUT(y), ulong vectors)
 {

@@ -31,16 +31,6 @@
 #ifdef UNITS
     #define quick_recip4 native_recip
     #define quick_exp4   native_exp
-#else
-inlined float4 quick_recip4(float4 x)
-{
-    return (float4)(quick_recip(x.x), quick_recip(x.y), quick_recip(x.z), quick_recip(x.w));
-}
-inlined float4 quick_exp4(float4 x)
-{
-    x *= M_LOG2E_F;
-    return (float4)(quick_exp2(x.x), quick_exp2(x.y), quick_exp2(x.z), quick_exp2(x.w));
-}
 #endif
 #if C_F32
 inlined float4 reciprocal(float4 x)

@@ -156,6 +156,17 @@ inlined float quick_recip(float x)
     return reciprocal;
 }
 
+inlined float4 quick_recip4(float4 x)
+{
+    return (float4)(quick_recip(x.x), quick_recip(x.y), quick_recip(x.z), quick_recip(x.w));
+}
+
+inlined float4 quick_exp4(float4 x)
+{
+    x *= M_LOG2E_F;
+    return (float4)(quick_exp2(x.x), quick_exp2(x.y), quick_exp2(x.z), quick_exp2(x.w));
+}
+
 // x; what is computed of it is computed here, not once for all before a loop.
 inlined uint anew(uint x)
 {
