@@ -25,13 +25,11 @@
 #endif
 
 #ifndef AT_ONCE
-    // Rows a work-item of score_backward, and a quarter of those that one of score_reduce, reads before it
-    // uses them; 1 on CPUs.
+    // Rows a work-item of score_backward, and half those that one of score_reduce, reads before it uses
+    // them; 1 on CPUs.
     #define AT_ONCE 4
 #endif
-#ifndef COLUMNS
-    #define COLUMNS 8 // neighbouring d of a work-group of score_reduce
-#endif
+#define COLUMNS 16 // neighbouring d of a work-group of score_reduce: a line of the cache
 
 #define SUMS    (TOKENS + NORMS) // a row's: its products, and its square
 #define TINIEST 1e-12f            // the least a norm counts as
@@ -240,11 +238,11 @@ __kernel void score_reduce(IN_F32(sums), ulong all, INOUT(dtoken0), ulong step0,
     const bool wanted[] = {present(dtoken0), present(dtoken1), present(dtoken2), present(dtoken3)};
     const size_t lines = get_local_size(0) / COLUMNS;
     float even = 0, odd = 0;
-    for (size_t i = line; d < D && i < rows; i += 4 * AT_ONCE * lines) {
-        float v[4 * AT_ONCE]; // the last row again where there are fewer
-        for (uint n = 0; n < 4 * AT_ONCE; n++)
+    for (size_t i = line; d < D && i < rows; i += 2 * AT_ONCE * lines) {
+        float v[2 * AT_ONCE]; // the last row again where there are fewer
+        for (uint n = 0; n < 2 * AT_ONCE; n++)
             v[n] = at(sums, t * all + (b * rows + min(i + n * lines, (size_t)rows - 1)) * D + d);
-        for (uint n = 0; n < 4 * AT_ONCE; n += 2) {
+        for (uint n = 0; n < 2 * AT_ONCE; n += 2) {
             if (i + n * lines < rows) even += v[n];
             if (i + (n + 1) * lines < rows) odd += v[n + 1];
         }

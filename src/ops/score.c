@@ -6,10 +6,11 @@
 #include "runtime/check.h"
 #include "runtime/workspace.h"
 
-#define TOKENS 4    /* routing tokens in one pass over x */
-#define ROWS   4    /* rows of x a work-item has in flight, as in score.cl */
-#define SPAN   32   /* rows a work-item of the backward pass sums up, or more: */
-#define PARTS  1024 /* at most so many spans a sample */
+#define TOKENS  4    /* routing tokens in one pass over x */
+#define ROWS    4    /* rows of x a work-item has in flight, as in score.cl */
+#define COLUMNS 16   /* of a work-group that reduces, as in score.cl */
+#define SPAN    32   /* rows a work-item of the backward pass sums up, or more: */
+#define PARTS   1024 /* at most so many spans a sample */
 
 /* What one pass is over: views of a routing token and of its scores, for sample 0. */
 struct pass {
@@ -89,17 +90,10 @@ static void survey(const colt5_context *ctx, struct score *call)
     }
 }
 
-/* Neighbouring columns of a work-group that reduces. */
-static size_t reduced_columns(const colt5_context *ctx)
-{
-    return device_is_cpu(ctx) ? 16 : 8;
-}
-
 #define SCORE_DEFINES(call, type, tokens)                                                          \
     DEFINES(STORAGE(type), DEFINE("TOKENS", tokens), DEFINE("COSINE", is_cosine(call)),            \
             DEFINE("NORMS", needs_norms(call)), DEFINE("WIDTH", (call)->width),                    \
-            DEFINE("WARPS", warps(ctx, type)), DEFINE("AT_ONCE", device_is_cpu(ctx) ? 1 : 4),      \
-            DEFINE("COLUMNS", reduced_columns(ctx)))
+            DEFINE("WARPS", warps(ctx, type)), DEFINE("AT_ONCE", device_is_cpu(ctx) ? 1 : 4))
 #define S_ARGS(pass, t) TENSOR((t) < (pass)->count ? &(pass)->s[t] : NULL), SIZE((pass)->s_step[t])
 #define TOKEN_ARGS(pass, t)                                                                        \
     TENSOR((t) < (pass)->count ? &(pass)->token[t] : NULL), SIZE((pass)->step[t]), S_ARGS(pass, t)
@@ -320,12 +314,11 @@ static colt5_status reduce(colt5_context *ctx, const struct score *call, const s
         dtokens[i].offset += pass->route[t + i] * D;
     }
     const struct define *defines = SCORE_DEFINES(call, dtokens[0].type, pass->count);
-    const size_t columns = reduced_columns(ctx);
     size_t group;
     CHECK(
-        group_size(ctx, KERNEL_SCORE_REDUCE, defines, device_is_cpu(ctx) ? columns : 256, &group));
+        group_size(ctx, KERNEL_SCORE_REDUCE, defines, device_is_cpu(ctx) ? COLUMNS : 256, &group));
     return launch(ctx, KERNEL_SCORE_REDUCE, defines,
-                  GROUPS((D + columns - 1) / columns, count, samples, group),
+                  GROUPS((D + COLUMNS - 1) / COLUMNS, count, samples, group),
                   ARGS(TENSOR(&some), SIZE(B * parts * D), DTOKEN_ARGS(0), DTOKEN_ARGS(1),
                        DTOKEN_ARGS(2), DTOKEN_ARGS(3), SIZE(B / samples * parts), SIZE(D),
                        LOCAL(group * sizeof(float))));
