@@ -182,7 +182,7 @@ static void check(const struct shape *s, bool in_place)
                         .lines = allocate((size_t)s->N * line * sizeof(storage)),
                         .ranges = PAIRS ? allocate(s->N * 2 * sizeof(int)) : NULL,
                         .maps = allocate(s->groups * 512),
-                        .arrived = allocate((size_t)tiles * 8 * sizeof(int)),
+                        .arrived = allocate((size_t)tiles * 8 * parts * sizeof(int)),
                         .waiting = allocate((size_t)parts * tiles * 128 * COLUMNS * sizeof(float)),
                         .c = c,
                         .row_scale = SCALES ? allocate(s->M * sizeof(float)) : NULL,
@@ -194,7 +194,7 @@ static void check(const struct shape *s, bool in_place)
         call.residual[i] = C_F32 ? (result)(i % 5) : (result)stored((double)(i % 5));
     for (unsigned m = 0; SCALES && m < s->M; m++)
         scale[m] = call.row_scale[m] = 0.5f + (float)(m % 7);
-    memset(call.arrived, 0, (size_t)tiles * 8 * sizeof(int));
+    memset(call.arrived, 0, (size_t)tiles * 8 * parts * sizeof(int));
 #if CONVERTS
     #if PAIRS && !B_TRANSPOSED
     memset(call.ranges, 0, s->N * 2 * sizeof(int));
@@ -220,7 +220,7 @@ static void check(const struct shape *s, bool in_place)
     if (PAIRS) check_infinite_row(call.c + ODD_ROW * s->N, want + ODD_ROW * s->N, s->N);
     compare("C", call.c, C_F32, want, count, bound);
     if (PAIRS) compare_columns(call.c, want, s->M, s->N);
-    for (size_t i = 0; i < (size_t)tiles * 8; i++)
+    for (size_t i = 0; i < (size_t)tiles * 8 * parts; i++)
         if (call.arrived[i]) failures++, printf("counter %zu is left at %d\n", i, call.arrived[i]);
     release(&a), release(&b), release(&bias);
     free(call.lines), free(call.ranges), free(call.maps), free(call.arrived), free(call.waiting);

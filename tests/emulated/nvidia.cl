@@ -49,5 +49,14 @@ float of_lane(float x, uint lane);
 float from_lane(float x, uint bits);
 float quick_exp2(float x);
 float quick_recip(float x);
+inlined float4 quick_recip4(float4 x)
+{
+    return (float4)(quick_recip(x.x), quick_recip(x.y), quick_recip(x.z), quick_recip(x.w));
+}
+inlined float4 quick_exp4(float4 x)
+{
+    x *= M_LOG2E_F;
+    return (float4)(quick_exp2(x.x), quick_exp2(x.y), quick_exp2(x.z), quick_exp2(x.w));
+}
 #define anew(x) (x)
 void warp_barrier(void);
