@@ -66,6 +66,7 @@ struct call {
 #define ADDS   ((AROUND & 8) && !SLOPES)
 #define GELUS  ((AROUND & 2) && !SLOPES)
 #define SCALES ((AROUND & 4) != 0)
+#define ALPHA  (GELUS ? 0.0625f : 1.0f) /* where GELU bends, sums are of order 1 */
 #define EXTRAS ((GELUS ? 1 : 0) | (SLOPES ? 2 : 0) | (SCALES ? 4 : 0))
 
 static void multiply(const void *arguments)
@@ -74,7 +75,7 @@ static void multiply(const void *arguments)
     wgmma_gemm(GIVE(p->a), GIVE(CONVERTS ? p->lines : p->b), GIVE(p->b), GIVE(p->maps), GIVE(p->c),
                GIVE(p->bias), GIVE(p->row_scale), GIVE(p->residual), GIVE((const int *)NULL),
                GIVE(p->ranges), GIVE(p->waiting), GIVE(p->arrived), p->M, p->N, p->K,
-               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, 1, EXTRAS, B_TRANSPOSED);
+               CONVERTS ? p->line : p->K, p->slabs, p->parts, 0, 0, ALPHA, EXTRAS, B_TRANSPOSED);
 }
 
 #if CONVERTS
@@ -211,6 +212,7 @@ static void check(const struct shape *s, bool in_place)
                                             .a = a.exact,
                                             .b = b.exact,
                                             .bias = has_bias ? bias.exact : NULL,
+                                            .alpha = ALPHA,
                                             .gelu = GELUS,
                                             .row_scale = SCALES ? scale : NULL,
                                             .scale_first = SCALES,
