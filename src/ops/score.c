@@ -437,7 +437,8 @@ colt5_status colt5_score_backward(colt5_context *ctx, const colt5_tensor *x, siz
     survey(ctx, &call);
 
     const size_t elements = colt5_tensor_count(x), rows = x->dims[0] * x->dims[1];
+    const size_t passes = 1 + (dx ? 1 + call.accumulate : 0); /* over x, and over dx */
     count_work(ctx, 4 * elements * call.all,
-               2 * elements * colt5_type_size(x->type) + 4 * rows * call.all);
+               passes * elements * colt5_type_size(x->type) + 4 * rows * call.all);
     return workspace_call(ctx, op, run_backward, &call, NULL, 0);
 }
